@@ -1,0 +1,41 @@
+# Every third-party dependency, as one target each.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(fmt REQUIRED)
+find_package(CLI11 REQUIRED)
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+
+# CBLAS + LAPACKE (OpenBLAS).
+pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
+find_library(COLDPRESS_LAPACKE lapacke REQUIRED)
+add_library(coldpress_blas INTERFACE)
+target_link_libraries(coldpress_blas INTERFACE ${COLDPRESS_LAPACKE} PkgConfig::OPENBLAS)
+add_library(coldpress::blas ALIAS coldpress_blas)
+
+# ggml + libllama, built once by scripts/build-llama and cached outside the clone.
+set(coldpress_llama_prefix "${COLDPRESS_LLAMA_CPP_DIR}")
+if(NOT coldpress_llama_prefix)
+  execute_process(
+    COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/scripts/build-llama
+    OUTPUT_VARIABLE coldpress_llama_prefix OUTPUT_STRIP_TRAILING_WHITESPACE
+    COMMAND_ERROR_IS_FATAL ANY)
+endif()
+set(COLDPRESS_LLAMA_PREFIX "${coldpress_llama_prefix}")
+# Imported one by one, each with what it needs, so that CMake puts them in link order.
+function(coldpress_import name)
+  add_library(${name} STATIC IMPORTED GLOBAL)
+  set_target_properties(${name} PROPERTIES
+    IMPORTED_LOCATION ${coldpress_llama_prefix}/lib/lib${name}.a
+    INTERFACE_LINK_LIBRARIES "${ARGN}")
+  target_include_directories(${name} SYSTEM INTERFACE ${coldpress_llama_prefix}/include)
+endfunction()
+coldpress_import(ggml-base Threads::Threads ${CMAKE_DL_LIBS} m)
+coldpress_import(ggml-cpu ggml-base)
+coldpress_import(ggml-blas ggml-base coldpress::blas)
+coldpress_import(ggml ggml-cpu ggml-blas ggml-base)
+coldpress_import(llama ggml)
+add_library(coldpress::ggml ALIAS ggml)
+add_library(coldpress::llama ALIAS llama)
