@@ -1,0 +1,12 @@
+// Content hashes for manifests and reports: to tell two inputs apart, not against an adversary.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace coldpress {
+
+// XXH3-128 of the bytes, 32 hexadecimal digits in the canonical (big-endian) order.
+std::string xxh3_128_hex(std::string_view bytes);
+
+}  // namespace coldpress

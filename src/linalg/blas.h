@@ -1,0 +1,38 @@
+// Dense linear algebra on CBLAS/LAPACKE. Every call is single-threaded: callers cut their work into
+// fixed tasks (parallel/thread_pool.h), so that results never depend on the thread count.
+//
+// All matrices are row-major fp32 unless stated. Outputs never alias inputs.
+#pragma once
+
+#include <vector>
+
+#include "base/view.h"
+
+namespace coldpress {
+
+enum class Trans { kNo, kYes };
+
+// C <- alpha op(A) op(B) + beta C.
+void gemm(Trans ta, Trans tb, float alpha, View2<const float> a, View2<const float> b, float beta,
+          View2<float> c);
+
+// Lower triangle of C (n, n) <- alpha A^T A + beta C, with A (t, n).
+void syrk_lower(float alpha, View2<const float> a, float beta, View2<float> c);
+
+// Copies the lower triangle of a square matrix onto its upper one.
+void mirror_lower(View2<float> a);
+
+// In place: lower triangle of SPD `a` becomes its Cholesky factor L, a = L L^T. The strict upper
+// triangle is left as it was. False if `a` is not numerically positive definite.
+bool cholesky_lower(View2<float> a);
+
+// In place: the lower triangular factor becomes its inverse. False if singular.
+bool invert_lower(View2<float> l);
+
+// In place: SPD matrix (lower triangle read) becomes its full symmetric inverse. False if not SPD.
+bool invert_spd(View2<float> a);
+
+// Eigenvalues of a symmetric matrix (lower triangle read; destroyed), ascending. Empty on failure.
+std::vector<float> eigenvalues_symmetric(View2<float> a);
+
+}  // namespace coldpress
