@@ -1,0 +1,73 @@
+// The grid contract: which values an entry of a weight matrix may take.
+//
+// Per row and group of `group` consecutive columns, entry (i, j) may be
+//     scale(i, g) * (level[c] - zero(i, g)),   c = 0 .. levels-1,   g = j / group.
+// For affine grids level[c] = c. Solvers see only this struct; what makes a grid (range, clipping,
+// storage format) is the business of its kind (grid/kinds/*.cc).
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "base/view.h"
+
+namespace coldpress {
+
+// How the range of a group is chosen.
+enum class Clip {
+  kNone,     // [min, max]
+  kHessian,  // the ratio of [min, max] with least sum_j H_jj (Q(w_j) - w_j)^2 (ALGORITHMS.md §3)
+};
+
+struct GridOptions {
+  std::string kind = "affine";
+  int bits = 4;       // 2..8
+  int64_t group = 0;  // columns per group; 0: the whole row
+  bool symmetric = false;
+  Clip clip = Clip::kHessian;
+};
+
+struct QuantGrid {
+  int64_t rows = 0;
+  int64_t cols = 0;
+  int64_t group = 0;          // columns per group, >= 1; divides cols
+  int levels = 0;             // codes are 0 .. levels-1, at most 256
+  bool zero_is_free = false;  // a solver may move zeros to other integers in [0, levels - 1]
+  std::vector<float> level;   // empty: level[c] = c; else ascending, `levels` long
+  MatrixF scale;              // (rows, groups), finite, > 0
+  MatrixF zero;               // (rows, groups), finite
+
+  int64_t groups() const { return group == 0 ? 0 : cols / group; }
+  float value(int64_t i, int64_t j, uint8_t code) const {
+    const int64_t g = j / group;
+    const float l = level.empty() ? static_cast<float>(code) : level[code];
+    return scale(i, g) * (l - zero(i, g));
+  }
+  QuantGrid clone() const;
+};
+
+// The code whose value is nearest to w: RTN. A tie goes to the even code of an affine grid and to
+// the lower level of a table; NaN to code 0.
+uint8_t project(const QuantGrid& grid, int64_t i, int64_t j, float w);
+// out (rows, cols) <- values of the codes.
+void decode(const QuantGrid& grid, View2<const uint8_t> codes, View2<float> out);
+
+// One row of the table of grids.
+struct GridKind {
+  std::string_view name;
+  std::string_view summary;
+  int fixed_bits;  // the only --bits that check() takes; 0: 2 to 8
+  // Refuses impossible options for a matrix with `cols` columns, saying what would work.
+  Status (*check)(const GridOptions& options, int64_t cols);
+  // Ranges for rows [0, w.rows) of w (rows, cols); h_diag (cols) >= 0 weighs the columns. Rows are
+  // independent, so callers may split them.
+  QuantGrid (*fit)(const GridOptions& options, View2<const float> w, std::span<const float> h_diag);
+  // Stored bits per weight, scales and zeros counted.
+  double (*bits_per_weight)(const GridOptions& options, int64_t cols);
+};
+
+}  // namespace coldpress
