@@ -1,0 +1,41 @@
+// Qwen2 and Qwen2.5: biases on q, k and v, whatever the configuration says.
+#include "model/config_keys.h"
+#include "model/roles.h"
+#include "model/table.h"
+
+namespace coldpress {
+namespace {
+
+constexpr std::string_view kModelTypes[] = {"qwen2"};
+
+constexpr RoleSpec kRoles[] = {
+    roles::kTokenEmbd,
+    roles::kOutputNorm,
+    roles::kOutput,
+    roles::kAttnNorm,
+    roles::kAttnQ,
+    roles::kAttnK,
+    roles::kAttnV,
+    roles::kAttnQBias.with(Presence::kRequired),
+    roles::kAttnKBias.with(Presence::kRequired),
+    roles::kAttnVBias.with(Presence::kRequired),
+    roles::kAttnO,
+    roles::kFfnNorm,
+    roles::kFfnGate,
+    roles::kFfnUp,
+    roles::kFfnDown,
+};
+
+}  // namespace
+
+extern const Architecture kArchitecture_qwen2;
+const Architecture kArchitecture_qwen2 = {
+    .name = "qwen2",
+    .hf_model_types = kModelTypes,
+    .hf_class = "Qwen2ForCausalLM",
+    .gguf_name = "qwen2",
+    .roles = kRoles,
+    .read_hf = read_optional_sliding_window,
+};
+
+}  // namespace coldpress

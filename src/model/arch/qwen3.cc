@@ -1,0 +1,31 @@
+// Qwen3 (dense): RMS norms on the heads of q and k, head_dim independent of hidden / heads.
+#include "model/config_keys.h"
+#include "model/roles.h"
+#include "model/table.h"
+
+namespace coldpress {
+namespace {
+
+constexpr std::string_view kModelTypes[] = {"qwen3"};
+
+constexpr RoleSpec kRoles[] = {
+    roles::kTokenEmbd, roles::kOutputNorm, roles::kOutput,    roles::kAttnNorm,  roles::kAttnQ,
+    roles::kAttnK,     roles::kAttnV,      roles::kAttnQBias, roles::kAttnKBias, roles::kAttnVBias,
+    roles::kAttnQNorm, roles::kAttnKNorm,  roles::kAttnO,     roles::kAttnOBias, roles::kFfnNorm,
+    roles::kFfnGate,   roles::kFfnUp,      roles::kFfnDown,
+};
+
+}  // namespace
+
+extern const Architecture kArchitecture_qwen3;
+const Architecture kArchitecture_qwen3 = {
+    .name = "qwen3",
+    .hf_model_types = kModelTypes,
+    .hf_class = "Qwen3ForCausalLM",
+    .gguf_name = "qwen3",
+    .roles = kRoles,
+    .qk_norm = true,
+    .read_hf = read_optional_sliding_window,
+};
+
+}  // namespace coldpress

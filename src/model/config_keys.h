@@ -1,0 +1,67 @@
+// Typed, range-checked access to a configuration: config.json or GGUF metadata (as JSON). Every
+// error names the file and the key, and says what was expected.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "io/json.h"
+#include "model/config.h"
+
+namespace coldpress {
+
+// No real model comes near these; beyond them products of sizes could overflow.
+inline constexpr int64_t kMaxBlocks = 4096;
+inline constexpr int64_t kMaxHeadDim = 4096;
+inline constexpr int64_t kMaxWidth = int64_t{1} << 24;  // hidden, ffn, heads * head_dim, vocabulary
+inline constexpr int64_t kMaxContext = int64_t{1} << 31;
+inline constexpr double kMaxTheta = 1e12;
+
+class ConfigKeys {
+ public:
+  // `object` is borrowed. `prefix` goes before every key of the file ("llama." in GGUF).
+  ConfigKeys(const Json& object, std::string file, std::string prefix = {})
+      : object_(&object), file_(std::move(file)), prefix_(std::move(prefix)) {}
+
+  // "FILE: key "KEY"", the start of every error.
+  std::string where(std::string_view key) const;
+  bool has(std::string_view key) const;  // present and not null
+  bool is_array(std::string_view key) const;
+
+  // Without _or: a missing key is an error. A GGUF array of equal numbers counts as one number.
+  Result<int64_t> integer(std::string_view key, int64_t min, int64_t max) const;
+  Result<int64_t> integer_or(std::string_view key, int64_t fallback, int64_t min,
+                             int64_t max) const;
+  Result<double> number(std::string_view key, double min, double max) const;
+  Result<double> number_or(std::string_view key, double fallback, double min, double max) const;
+  Result<bool> flag_or(std::string_view key, bool fallback) const;
+  Result<std::string> text_or(std::string_view key, std::string fallback) const;
+  // `count` booleans (or 0/1).
+  Result<std::vector<bool>> flags(std::string_view key, int64_t count) const;
+  // HF "layer_types": true for "sliding_attention", false for "full_attention".
+  Result<std::vector<bool>> layer_types(int64_t blocks) const;
+  // The object under `key`; nullopt if absent or null, an error if it is no object.
+  Result<std::optional<ConfigKeys>> child(std::string_view key) const;
+
+ private:
+  const Json* find(std::string_view key) const;
+  Status wrong(std::string_view key, const std::string& expected) const;
+
+  const Json* object_;
+  std::string file_;
+  std::string prefix_;
+};
+
+// RoPE from an HF object ("rope_parameters" or "rope_scaling"): rope_theta (default `theta`) and
+// the types default, linear and llama3; others are unsupported.
+Result<RopeConfig> read_rope(const ConfigKeys& keys, int64_t head_dim, double theta);
+
+// Qwen's optional windows: use_sliding_window, sliding_window, and layer_types or
+// max_window_layers.
+Status read_optional_sliding_window(const ConfigKeys& keys, ModelConfig& config);
+
+}  // namespace coldpress

@@ -1,0 +1,145 @@
+// A source model on disk (Hugging Face folder or GGUF file): its configuration, its tensors, and
+// the role each tensor plays. Opening reads metadata only; weights are mapped and decoded one at a
+// time.
+//
+// Taps and stages (ALGORITHMS.md §6). A block is cut where linears read their input:
+//
+//   stage 0:            residual            -> tap 0 (input of q, k, v)
+//   stage 1: tap 0   -> linears, attention  -> tap 1 (input of o)
+//   stage 2: tap 1   -> residual += o(.)    -> tap 2 (input of gate, up)
+//   stage 3: tap 2   -> act(gate) * up      -> tap 3 (input of down)
+//   stage 4: tap 3   -> residual += down(.)
+//
+// so that each activation is computed once and always with the block's current weights.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/status.h"
+#include "base/view.h"
+#include "model/config.h"
+#include "model/table.h"
+
+namespace coldpress {
+
+// One tensor as the source stores it.
+struct SourceTensor {
+  std::string name;            // the source's own name
+  std::string type;            // "BF16", "F16", "F32", "q4_1", ...
+  std::vector<int64_t> shape;  // row-major
+  std::span<const std::byte> data;
+  std::string shard;  // file name inside the folder (or the GGUF's file name)
+};
+
+// A linear that is quantised: y = x W^T (+ bias), W is (out, in).
+struct LinearRef {
+  std::string role;  // "attn_q", "attn_k", "attn_v", "attn_o", "ffn_gate", "ffn_up", "ffn_down"
+  std::string tensor_name;  // in the source
+  int64_t out = 0;
+  int64_t in = 0;
+};
+
+// An activation that several linears read, so that they share one Gram matrix.
+struct Tap {
+  std::string name;  // "attn_in", "attn_out", "ffn_in", "ffn_mid"
+  int64_t width = 0;
+  std::vector<LinearRef> linears;
+};
+
+class Model {
+ public:
+  // `path`: a folder with config.json and *.safetensors (single or sharded with an index), or a
+  // .gguf file. Unknown architectures, missing tensors and wrong shapes are errors here.
+  static Result<std::unique_ptr<Model>> open(const std::filesystem::path& path);
+  virtual ~Model() = default;
+
+  virtual const Architecture& architecture() const = 0;
+  virtual const ModelConfig& config() const = 0;
+  virtual const std::filesystem::path& path() const = 0;
+  virtual bool is_gguf() const = 0;
+  // True if the source holds block-quantised weights (they are dequantised on load).
+  virtual bool source_is_quantised() const = 0;
+
+  virtual const std::vector<SourceTensor>& tensors() const = 0;  // every tensor of every shard
+  virtual const SourceTensor* find(const std::string& name) const = 0;
+  virtual std::vector<Tap> taps(int block) const = 0;  // in stage order
+
+  // The source's name of the tensor that plays `role` (model/table.h); nullopt if this model has
+  // none (an absent bias, a tied output). `block` is ignored for roles of the whole model.
+  virtual std::optional<std::string> role_tensor(std::string_view role, int block) const = 0;
+
+  // Decodes a tensor to fp32; 1-D tensors become one row. NaN and infinity are errors.
+  virtual Result<MatrixF> load(const std::string& tensor_name) const = 0;
+};
+
+// The weights of one block in fp32, by role. The pipeline overwrites a linear with its quantised
+// values before the next stage runs. Norm gains are the effective ones (norm_weight_offset added).
+class BlockWeights {
+ public:
+  static Result<BlockWeights> load(const Model& model, int block);
+  // (out, in); fails a CHECK for a role that the block lacks.
+  View2<float> linear(const std::string& role);
+  View2<const float> linear(const std::string& role) const;
+  // nullptr if the block has no such tensor (biases, q/k norms, ...).
+  const MatrixF* find(const std::string& role) const;
+
+ private:
+  struct Entry {
+    std::string role;
+    MatrixF value;
+  };
+  std::vector<Entry> entries_;
+};
+
+// The weights outside the blocks that the forward pass needs.
+class HeadWeights {
+ public:
+  static Result<HeadWeights> load(const Model& model);
+  const MatrixF* find(
+      const std::string& role) const;  // "token_embd", "output_norm", "output" (if untied)
+
+ private:
+  struct Entry {
+    std::string role;
+    MatrixF value;
+  };
+  std::vector<Entry> entries_;
+};
+
+// Runs stages for one worker thread: owns its ggml backends and scratch, single-threaded inside, so
+// that callers run one per thread on different windows and results never depend on the thread
+// count.
+class StageRunner {
+ public:
+  explicit StageRunner(const ModelConfig& config);
+  ~StageRunner();
+  StageRunner(StageRunner&&) noexcept;
+
+  // residual (tokens, hidden) <- embeddings of `ids`.
+  Status embed(const HeadWeights& head, std::span<const int32_t> ids, View2<float> residual);
+
+  // Stage `stage` of `block` on one window of consecutive positions starting at 0.
+  //   residual (tokens, hidden)         read, and updated by stages that add to it
+  //   tap_in   (tokens, previous width) empty for stage 0
+  //   tap_out  (tokens, this width)     empty for the last stage; may not alias tap_in
+  // All views are contiguous fp32.
+  Status run(const BlockWeights& weights, int block, int stage, View2<float> residual,
+             View2<const float> tap_in, View2<float> tap_out);
+
+  // logits (rows, vocab) of the given residual rows: final norm, head, soft-capping.
+  Status logits(const HeadWeights& head, View2<const float> residual, View2<float> logits);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace coldpress

@@ -1,0 +1,368 @@
+// Model::open: the two kinds of source behind one interface.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <set>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+
+#include "base/checked.h"
+#include "base/dtype.h"
+#include "io/ggml_codec.h"
+#include "io/gguf.h"
+#include "io/json.h"
+#include "io/safetensors.h"
+#include "io/show_name.h"
+#include "model/model.h"
+#include "model/parse_config.h"
+
+namespace coldpress {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_decodable(DType type) {
+  return type == DType::kF64 || type == DType::kF32 || type == DType::kF16 || type == DType::kBF16;
+}
+
+bool all_finite(std::span<const float> values) {
+  // Integer compare over blocks: vectorises, and stops early on a bad file.
+  constexpr uint32_t kExponent = 0x7f800000U;
+  constexpr std::size_t kBlock = 4096;
+  for (std::size_t start = 0; start < values.size(); start += kBlock) {
+    uint32_t bad = 0;
+    for (const float v : values.subspan(start, std::min(kBlock, values.size() - start))) {
+      bad |= static_cast<uint32_t>((std::bit_cast<uint32_t>(v) & kExponent) == kExponent);
+    }
+    if (bad != 0) return false;
+  }
+  return true;
+}
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  constexpr std::size_t kMostDims = 8;
+  if (shape.size() > kMostDims) return fmt::format("of {} dimensions", shape.size());
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+// What decoding needs beside the bytes.
+struct Codec {
+  bool decodable = false;
+  bool is_quantised = false;
+  DType dtype = DType::kF32;  // HF
+  int32_t ggml_type = 0;      // GGUF
+};
+
+class SourceModel final : public Model {
+ public:
+  SourceModel(fs::path path, Naming naming, const Architecture* architecture, ModelConfig config)
+      : path_(std::move(path)),
+        naming_(naming),
+        architecture_(architecture),
+        config_(std::move(config)) {}
+
+  Status add_safetensors(const fs::path& path, SafetensorsFile file);
+  void add_gguf(GgufFile file);
+  // Every role in every block against the configuration.
+  Status validate();
+  // GGUF stores Llama-3 frequency divisors as a tensor.
+  Status read_rope_factors();
+
+  const Architecture& architecture() const override { return *architecture_; }
+  const ModelConfig& config() const override { return config_; }
+  const fs::path& path() const override { return path_; }
+  bool is_gguf() const override { return naming_ == Naming::kGguf; }
+  bool source_is_quantised() const override { return quantised_; }
+  const std::vector<SourceTensor>& tensors() const override { return tensors_; }
+  const SourceTensor* find(const std::string& name) const override {
+    const auto it = index_.find(name);
+    return it == index_.end() ? nullptr : &tensors_[it->second];
+  }
+  std::vector<Tap> taps(int block) const override;
+  std::optional<std::string> role_tensor(std::string_view role, int block) const override;
+  Result<MatrixF> load(const std::string& tensor_name) const override;
+
+ private:
+  enum class Use { kNo, kIfPresent, kYes };
+  Use use_of(const RoleSpec& role) const;
+  Status validate_role(const RoleSpec& role, int64_t block);
+  bool add(SourceTensor tensor, Codec codec);
+
+  fs::path path_;
+  Naming naming_;
+  const Architecture* architecture_;
+  ModelConfig config_;
+  bool quantised_ = false;
+  std::deque<SafetensorsFile> shards_;  // own the mapped bytes
+  std::optional<GgufFile> gguf_;
+  std::vector<SourceTensor> tensors_;
+  std::vector<Codec> codecs_;  // parallel to tensors_
+  std::unordered_map<std::string, std::size_t> index_;
+};
+
+bool SourceModel::add(SourceTensor tensor, Codec codec) {
+  if (!index_.emplace(tensor.name, tensors_.size()).second) return false;
+  tensors_.push_back(std::move(tensor));
+  codecs_.push_back(codec);
+  return true;
+}
+
+Status SourceModel::add_safetensors(const fs::path& path, SafetensorsFile file) {
+  shards_.push_back(std::move(file));
+  const std::string shard_name = path.filename().string();
+  for (const SafetensorsInfo& info : shards_.back().content().tensors) {
+    SourceTensor tensor{info.name, std::string(dtype_name(info.dtype)), info.shape, info.data,
+                        shard_name};
+    if (!add(std::move(tensor), {.decodable = is_decodable(info.dtype), .dtype = info.dtype})) {
+      return corrupt(fmt::format("{}: tensor {} is in another shard too", path.string(),
+                                 show_name(info.name)));
+    }
+  }
+  return {};
+}
+
+void SourceModel::add_gguf(GgufFile file) {
+  gguf_.emplace(std::move(file));
+  const std::string file_name = gguf_->path().filename().string();
+  for (const GgufTensor& stored : gguf_->content().tensors) {
+    const auto info = ggml_type_info(stored.ggml_type);
+    SourceTensor tensor{stored.name, info ? info->name : fmt::format("type {}", stored.ggml_type),
+                        stored.shape, stored.data, file_name};
+    // The GGUF reader has refused duplicate names.
+    COLDPRESS_CHECK(add(std::move(tensor), {.decodable = info && info->decodable,
+                                            .is_quantised = info && info->is_quantised,
+                                            .ggml_type = stored.ggml_type}));
+  }
+}
+
+SourceModel::Use SourceModel::use_of(const RoleSpec& role) const {
+  if ((naming_ == Naming::kHf ? role.hf : role.gguf).empty()) return Use::kNo;
+  const bool hf = naming_ == Naming::kHf;
+  const auto when = [hf](bool configured) {
+    if (!hf) return Use::kIfPresent;
+    return configured ? Use::kYes : Use::kNo;
+  };
+  switch (role.presence) {
+    case Presence::kRequired:
+      return Use::kYes;
+    case Presence::kOptional:
+      return Use::kIfPresent;
+    case Presence::kUntied:
+      return config_.tied_embeddings ? Use::kNo : Use::kYes;
+    case Presence::kAttentionBias:
+      return when(config_.attention_bias);
+    case Presence::kMlpBias:
+      return when(config_.mlp_bias);
+  }
+  COLDPRESS_CHECK(false);
+}
+
+std::optional<std::string> SourceModel::role_tensor(std::string_view role, int block) const {
+  const RoleSpec* spec = find_role(*architecture_, role);
+  if (spec == nullptr || use_of(*spec) == Use::kNo) return std::nullopt;
+  std::string name = tensor_name(*spec, naming_, block);
+  if (find(name) == nullptr) return std::nullopt;
+  return name;
+}
+
+Status SourceModel::validate_role(const RoleSpec& role, int64_t block) {
+  const Use use = use_of(role);
+  if (use == Use::kNo) return {};
+  const std::string name = tensor_name(role, naming_, block);
+  const auto it = index_.find(name);
+  if (it == index_.end()) {
+    if (use == Use::kIfPresent) return {};
+    return not_found(fmt::format("{}: tensor \"{}\", which {} needs, is missing", path_.string(),
+                                 name, architecture_->name));
+  }
+  const SourceTensor& tensor = tensors_[it->second];
+  std::vector<int64_t> expected;
+  if (role.rows != Extent::kOne) expected.push_back(extent_size(role.rows, config_));
+  expected.push_back(extent_size(role.cols, config_));
+  if (tensor.shape != expected) {
+    return corrupt(fmt::format("{}: tensor \"{}\" has shape {}, but the configuration implies {}",
+                               path_.string(), name, shape_text(tensor.shape),
+                               shape_text(expected)));
+  }
+  const Codec& codec = codecs_[it->second];
+  if (!codec.decodable) {
+    return unsupported(fmt::format("{}: tensor \"{}\" is stored as {}, which cannot be decoded",
+                                   path_.string(), name, tensor.type));
+  }
+  quantised_ = quantised_ || codec.is_quantised;
+  return {};
+}
+
+Status SourceModel::validate() {
+  for (const RoleSpec& role : architecture_->roles) {
+    const int64_t count = role.per_block() ? config_.blocks : 1;
+    for (int64_t block = 0; block < count; ++block) {
+      COLDPRESS_RETURN_IF_ERROR(validate_role(role, block));
+    }
+  }
+  return {};
+}
+
+Status SourceModel::read_rope_factors() {
+  const auto name = role_tensor("rope_factors", 0);
+  if (!name) return {};
+  COLDPRESS_ASSIGN_OR_RETURN(const MatrixF factors, load(*name));
+  for (RopeConfig& rope : config_.rope) {
+    rope.factors.resize(static_cast<std::size_t>(factors.cols()), 1.0F);
+    for (int64_t i = 0; i < factors.cols(); ++i) {
+      if (!(factors(0, i) > 0.0F)) {
+        return corrupt(
+            fmt::format("{}: tensor \"{}\" holds {}; rotary frequency factors must be "
+                        "positive",
+                        path_.string(), *name, factors(0, i)));
+      }
+      rope.factors[static_cast<std::size_t>(i)] *= factors(0, i);
+    }
+  }
+  return {};
+}
+
+std::vector<Tap> SourceModel::taps(int block) const {
+  std::vector<Tap> taps;
+  for (const std::string_view name : {"attn_in", "attn_out", "ffn_in", "ffn_mid"}) {
+    Tap tap;
+    tap.name = std::string(name);
+    for (const RoleSpec& role : architecture_->roles) {
+      if (role.tap != name) continue;
+      LinearRef linear{std::string(role.role), tensor_name(role, naming_, block),
+                       extent_size(role.rows, config_), extent_size(role.cols, config_)};
+      tap.width = linear.in;
+      tap.linears.push_back(std::move(linear));
+    }
+    taps.push_back(std::move(tap));
+  }
+  return taps;
+}
+
+Result<MatrixF> SourceModel::load(const std::string& tensor_name) const {
+  const auto it = index_.find(tensor_name);
+  if (it == index_.end()) {
+    return not_found(fmt::format("{}: no tensor {}", path_.string(), show_name(tensor_name)));
+  }
+  const SourceTensor& tensor = tensors_[it->second];
+  const Codec& codec = codecs_[it->second];
+  if (tensor.shape.empty() || tensor.shape.size() > 2 || !codec.decodable) {
+    return unsupported(fmt::format("{}: tensor {} ({} {}) cannot be decoded to a matrix",
+                                   path_.string(), show_name(tensor_name), tensor.type,
+                                   shape_text(tensor.shape)));
+  }
+  // The readers have checked the shape against the bytes in the file, so this is bounded by them.
+  MatrixF matrix(tensor.shape.size() == 1 ? 1 : tensor.shape[0], tensor.shape.back());
+  const std::span<float> out(matrix.data(), static_cast<std::size_t>(matrix.size()));
+  const bool decoded =
+      out.empty() || (is_gguf() ? decode_ggml(codec.ggml_type, tensor.data, matrix.cols(), out)
+                                : decode_to_f32(codec.dtype, tensor.data, out));
+  if (!decoded) {
+    return corrupt(fmt::format("{}: tensor {} does not decode as {}", path_.string(),
+                               show_name(tensor_name), tensor.type));
+  }
+  if (!all_finite(out)) {
+    return corrupt(
+        fmt::format("{}: tensor {} holds NaN or infinity", path_.string(), show_name(tensor_name)));
+  }
+  return matrix;
+}
+
+bool is_plain_file_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+}
+
+// The shards that an index names, in name order, after checking that the index is sane.
+Result<std::map<std::string, std::string>> read_index(const fs::path& path) {
+  COLDPRESS_ASSIGN_OR_RETURN(const Json json, read_json_file(path));
+  const auto map = json.is_object() ? json.find("weight_map") : json.end();
+  if (map == json.end() || !map->is_object() || map->empty()) {
+    return corrupt(path.string() + ": key \"weight_map\" must be an object that names shards");
+  }
+  std::map<std::string, std::string> shard_of;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string() || !is_plain_file_name(file.get<std::string>())) {
+      return corrupt(
+          fmt::format("{}: the shard of tensor {} must be the plain name of a file "
+                      "in the same folder",
+                      path.string(), show_name(tensor)));
+    }
+    shard_of.emplace(tensor, file.get<std::string>());
+  }
+  return shard_of;
+}
+
+Status add_shards(const fs::path& index_path, SourceModel& model) {
+  COLDPRESS_ASSIGN_OR_RETURN(const auto shard_of, read_index(index_path));
+  std::set<std::string> shards;
+  for (const auto& [tensor, file] : shard_of) shards.insert(file);
+  for (const std::string& shard : shards) {
+    const fs::path path = index_path.parent_path() / shard;
+    COLDPRESS_ASSIGN_OR_RETURN(auto file, SafetensorsFile::open(path));
+    COLDPRESS_RETURN_IF_ERROR(model.add_safetensors(path, std::move(file)));
+  }
+  for (const auto& [tensor, file] : shard_of) {
+    const SourceTensor* found = model.find(tensor);
+    if (found == nullptr || found->shard != file) {
+      return corrupt(fmt::format("{}: tensor {} is not in shard {}", index_path.string(),
+                                 show_name(tensor), show_name(file)));
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Model>> open_folder(const fs::path& path) {
+  const fs::path config_path = path / "config.json";
+  std::error_code ignored;
+  if (!fs::exists(config_path, ignored)) {
+    return not_found(fmt::format("{}: no config.json, so this is not a Hugging Face model folder",
+                                 path.string()));
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(const std::string text, read_text_file(config_path));
+  COLDPRESS_ASSIGN_OR_RETURN(ModelConfig config, parse_hf_config(text, config_path.string()));
+  const Architecture* arch = find_architecture(config.architecture);
+  auto model = std::make_unique<SourceModel>(path, Naming::kHf, arch, std::move(config));
+  const fs::path single = path / "model.safetensors";
+  const fs::path index = path / "model.safetensors.index.json";
+  if (fs::exists(single, ignored)) {
+    COLDPRESS_ASSIGN_OR_RETURN(auto file, SafetensorsFile::open(single));
+    COLDPRESS_RETURN_IF_ERROR(model->add_safetensors(single, std::move(file)));
+  } else if (fs::exists(index, ignored)) {
+    COLDPRESS_RETURN_IF_ERROR(add_shards(index, *model));
+  } else {
+    return not_found(fmt::format(
+        "{}: neither model.safetensors nor model.safetensors.index.json is there", path.string()));
+  }
+  COLDPRESS_RETURN_IF_ERROR(model->validate());
+  return std::unique_ptr<Model>(std::move(model));
+}
+
+Result<std::unique_ptr<Model>> open_gguf(const fs::path& path) {
+  COLDPRESS_ASSIGN_OR_RETURN(auto file, GgufFile::open(path));
+  COLDPRESS_ASSIGN_OR_RETURN(ModelConfig config, parse_gguf_config(file.content(), path.string()));
+  const Architecture* arch = find_architecture(config.architecture);
+  auto model = std::make_unique<SourceModel>(path, Naming::kGguf, arch, std::move(config));
+  model->add_gguf(std::move(file));
+  COLDPRESS_RETURN_IF_ERROR(model->validate());
+  COLDPRESS_RETURN_IF_ERROR(model->read_rope_factors());
+  return std::unique_ptr<Model>(std::move(model));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> Model::open(const fs::path& path) {
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) return not_found(path.string() + ": no such file or folder");
+  if (fs::is_directory(status)) return open_folder(path);
+  return open_gguf(path);
+}
+
+}  // namespace coldpress

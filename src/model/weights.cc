@@ -1,0 +1,74 @@
+#include <utility>
+
+#include "base/check.h"
+#include "model/model.h"
+
+namespace coldpress {
+namespace {
+
+template <typename Entry>
+const MatrixF* find_entry(const std::vector<Entry>& entries, std::string_view role) {
+  for (const Entry& entry : entries) {
+    if (entry.role == role) return &entry.value;
+  }
+  return nullptr;
+}
+
+// Loads the roles for which `wanted` holds and which the model has.
+template <typename Entry, typename Wanted>
+Status load_roles(const Model& model, int block, Wanted wanted, std::vector<Entry>& entries) {
+  for (const RoleSpec& role : model.architecture().roles) {
+    if (!wanted(role)) continue;
+    const auto name = model.role_tensor(role.role, block);
+    if (!name) continue;
+    COLDPRESS_ASSIGN_OR_RETURN(MatrixF value, model.load(*name));
+    const auto offset = static_cast<float>(model.config().norm_weight_offset);
+    if (role.is_gain && offset != 0.0F) {
+      for (int64_t i = 0; i < value.size(); ++i) value.data()[i] += offset;
+    }
+    entries.push_back({std::string(role.role), std::move(value)});
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<BlockWeights> BlockWeights::load(const Model& model, int block) {
+  COLDPRESS_CHECK(block >= 0 && block < model.config().blocks);
+  BlockWeights weights;
+  COLDPRESS_RETURN_IF_ERROR(load_roles(
+      model, block, [](const RoleSpec& role) { return role.per_block(); }, weights.entries_));
+  return weights;
+}
+
+View2<float> BlockWeights::linear(const std::string& role) {
+  for (Entry& entry : entries_) {
+    if (entry.role == role) return entry.value.view();
+  }
+  COLDPRESS_CHECK(false);
+}
+
+View2<const float> BlockWeights::linear(const std::string& role) const {
+  const MatrixF* value = find(role);
+  COLDPRESS_CHECK(value != nullptr);
+  return value->view();
+}
+
+const MatrixF* BlockWeights::find(const std::string& role) const {
+  return find_entry(entries_, role);
+}
+
+Result<HeadWeights> HeadWeights::load(const Model& model) {
+  HeadWeights weights;
+  COLDPRESS_RETURN_IF_ERROR(load_roles(
+      model, 0,
+      [](const RoleSpec& role) { return !role.per_block() && role.role != "rope_factors"; },
+      weights.entries_));
+  return weights;
+}
+
+const MatrixF* HeadWeights::find(const std::string& role) const {
+  return find_entry(entries_, role);
+}
+
+}  // namespace coldpress
