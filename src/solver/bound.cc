@@ -1,0 +1,40 @@
+#include "solver/bound.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace coldpress {
+
+// Reverse water-filling. theta_i / sigma_i^2 solves mean_k max(0, log2(lambda_k / theta) / 2) =
+// bits for every row alike, so the bound is (sum_i sigma_i^2) * sum_k min(lambda_k, theta).
+double rate_distortion_bound(View2<const float> w, const std::vector<float>& spectrum,
+                             double bits) {
+  if (spectrum.empty() || w.rows == 0) return 0;
+  const double largest = *std::max_element(spectrum.begin(), spectrum.end());
+  if (!(largest > 0)) return 0;
+  const auto mean_bits = [&](double log2_theta) {
+    double sum = 0;
+    for (const float v : spectrum) {
+      if (v > 0) sum += std::max(0.0, 0.5 * (std::log2(static_cast<double>(v)) - log2_theta));
+    }
+    return sum / static_cast<double>(spectrum.size());
+  };
+  double hi = std::log2(largest);
+  double lo = hi - 400;
+  for (int k = 0; k < 100; ++k) {
+    const double mid = 0.5 * (lo + hi);
+    (mean_bits(mid) > bits ? lo : hi) = mid;
+  }
+  const double theta = std::exp2(hi);
+  double distortion = 0;
+  for (const float v : spectrum) distortion += std::min(static_cast<double>(v), theta);
+  double variance = 0;
+  for (int64_t i = 0; i < w.rows; ++i) {
+    double sum = 0;
+    for (int64_t j = 0; j < w.cols; ++j) sum += static_cast<double>(w(i, j)) * w(i, j);
+    variance += sum / static_cast<double>(w.cols);
+  }
+  return variance * distortion;
+}
+
+}  // namespace coldpress

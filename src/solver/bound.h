@@ -1,0 +1,14 @@
+// The Gaussian rate-distortion bound of a layer (ALGORITHMS.md §2): no code of `bits` bits per
+// weight for Gaussian rows of these variances has a smaller expected f.
+#pragma once
+
+#include <vector>
+
+#include "base/view.h"
+
+namespace coldpress {
+
+// spectrum: eigenvalues of H, any unit; the result is in that unit times W's squared.
+double rate_distortion_bound(View2<const float> w, const std::vector<float>& spectrum, double bits);
+
+}  // namespace coldpress

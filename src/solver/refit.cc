@@ -1,0 +1,143 @@
+#include "solver/refit.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "linalg/blas.h"
+
+namespace coldpress {
+namespace {
+
+constexpr double kRidge = 1e-7;     // towards the current scales, relative to the mean diagonal
+constexpr double kLargestMove = 4;  // a scale further away than this factor is not believed
+
+// Solves (A + ridge) x = b + ridge x0 for symmetric A (size, size; lower triangle read). False if A
+// is not positive definite.
+bool solve_spd(const std::vector<double>& a, std::vector<double>* x, const std::vector<double>& b,
+               std::size_t size, std::vector<double>* factor) {
+  std::vector<double>& l = *factor;
+  for (std::size_t i = 0; i < size; ++i) {
+    for (std::size_t j = 0; j <= i; ++j) {
+      double v = a[i * size + j];
+      for (std::size_t k = 0; k < j; ++k) v -= l[i * size + k] * l[j * size + k];
+      if (i != j) {
+        l[i * size + j] = v / l[j * size + j];
+      } else if (v > 0) {
+        l[i * size + i] = std::sqrt(v);
+      } else {
+        return false;
+      }
+    }
+  }
+  for (std::size_t i = 0; i < size; ++i) {
+    double v = b[i];
+    for (std::size_t k = 0; k < i; ++k) v -= l[i * size + k] * (*x)[k];
+    (*x)[i] = v / l[i * size + i];
+  }
+  for (std::size_t i = size; i-- > 0;) {
+    double v = (*x)[i];
+    for (std::size_t k = i + 1; k < size; ++k) v -= l[k * size + i] * (*x)[k];
+    (*x)[i] = v / l[i * size + i];
+  }
+  return true;
+}
+
+// out[i] += sum over the columns of group g of a(j, i) b(j, i).
+void add_group_dot(View2<const float> a, View2<const float> b, int64_t first, int64_t count,
+                   float* out) {
+  for (int64_t j = first; j < first + count; ++j) {
+    const float* x = a.row(j);
+    const float* y = b.row(j);
+#pragma omp simd
+    for (int64_t i = 0; i < a.cols; ++i) out[i] += x[i] * y[i];
+  }
+}
+
+}  // namespace
+
+// u_g = q'_g / s_g;  A_gh = u_g^T C_gh u_h,  b_g = u_g^T (C w')_g.
+void refit_scales(Strip* strip, View2<float> q) {
+  const View2<const float> c = strip->problem().hessian->correlation();
+  const int64_t n = strip->n();
+  const int64_t lanes = strip->lanes();
+  const int64_t group = strip->group();
+  const int64_t groups = strip->scales().rows;
+  const auto size = static_cast<std::size_t>(groups);
+  MatrixF product(n, lanes);
+  MatrixF u(n, lanes);
+  for (int64_t j = 0; j < n; ++j) {
+    const float* inverse = strip->inverse_scales().row(j / group);
+    for (int64_t i = 0; i < lanes; ++i) u(j, i) = q(j, i) * inverse[i];
+  }
+  MatrixF b(groups, lanes);
+  gemm(Trans::kNo, Trans::kNo, 1.0F, c, strip->w(), 0.0F, product.view());
+  for (int64_t g = 0; g < groups; ++g) {
+    add_group_dot(u.view(), product.view(), g * group, group, b.row(g));
+  }
+  MatrixF a(groups * groups, lanes);  // row g * groups + h, h <= g
+  for (int64_t h = 0; h < groups; ++h) {
+    const int64_t below = h * group;  // only g >= h is needed
+    gemm(Trans::kNo, Trans::kNo, 1.0F, c.block(below, below, n - below, group),
+         u.view().row_range(below, group), 0.0F, product.view().row_range(below, n - below));
+    for (int64_t g = h; g < groups; ++g) {
+      add_group_dot(u.view(), product.view(), g * group, group, a.row(g * groups + h));
+    }
+  }
+  std::vector<double> system(size * size);
+  std::vector<double> factor(size * size);
+  std::vector<double> right(size);
+  std::vector<double> solution(size);
+  for (int64_t i = 0; i < strip->rows(); ++i) {
+    double trace = 0;
+    for (int64_t g = 0; g < groups; ++g) trace += a(g * groups + g, i);
+    const double ridge = kRidge * trace / static_cast<double>(groups);
+    for (std::size_t g = 0; g < size; ++g) {
+      const auto row = static_cast<int64_t>(g);
+      for (std::size_t h = 0; h <= g; ++h) {
+        system[g * size + h] = a(row * groups + static_cast<int64_t>(h), i);
+      }
+      system[g * size + g] += ridge;
+      right[g] = b(row, i) + ridge * strip->scales()(row, i);
+    }
+    bool good = solve_spd(system, &solution, right, size, &factor);
+    for (std::size_t g = 0; g < size && good; ++g) {
+      const double old = strip->scales()(static_cast<int64_t>(g), i);
+      good = solution[g] * kLargestMove > old && solution[g] < kLargestMove * old;
+    }
+    if (!good) continue;
+    for (int64_t g = 0; g < groups; ++g) {
+      strip->set_scale(g, i, static_cast<float>(solution[static_cast<std::size_t>(g)]));
+    }
+  }
+  for (int64_t j = 0; j < n; ++j) {
+    const float* scale = strip->scales().row(j / group);
+    for (int64_t i = 0; i < lanes; ++i) q(j, i) = u(j, i) * scale[i];
+  }
+}
+
+void refit_scales_to(View2<const float> t, Strip* strip, View2<float> q) {
+  const int64_t group = strip->group();
+  std::vector<float> tq(static_cast<std::size_t>(q.cols));
+  std::vector<float> qq(tq.size());
+  for (int64_t g = 0; g < strip->scales().rows; ++g) {
+    std::fill(tq.begin(), tq.end(), 0.0F);
+    std::fill(qq.begin(), qq.end(), 0.0F);
+    add_group_dot(t, q, g * group, group, tq.data());
+    add_group_dot(q, q, g * group, group, qq.data());
+    for (int64_t i = 0; i < q.cols; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      const float wanted = qq[at] > 0 ? tq[at] / qq[at] : 1.0F;
+      const float factor = std::min(1.1F, std::max(0.9F, wanted));  // NaN: 0.9
+      tq[at] = factor;
+      strip->set_scale(g, i, strip->scales()(g, i) * factor);
+    }
+    for (int64_t j = g * group; j < (g + 1) * group; ++j) {
+      float* out = q.row(j);
+#pragma omp simd
+      for (int64_t i = 0; i < q.cols; ++i) out[i] *= tq[static_cast<std::size_t>(i)];
+    }
+  }
+}
+
+}  // namespace coldpress

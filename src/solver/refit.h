@@ -1,0 +1,20 @@
+// Scale refit (ALGORITHMS.md §4): with the codes fixed, the best scales of a row solve a small
+// linear system over its groups.
+#pragma once
+
+#include "base/view.h"
+#include "solver/strip.h"
+
+namespace coldpress {
+
+// Replaces every row's scales by those that minimise f with the codes of q' (n, lanes) fixed, and
+// q' by the same codes on them. A row whose system is singular, or whose solution strays beyond a
+// factor of 4, keeps its scales. Never raises f beyond rounding. Cost: two products (n x n)(n x
+// lanes).
+void refit_scales(Strip* strip, View2<float> q);
+
+// The same for the plain distance |t - q'|^2, per group and without cross terms: ADMM's own
+// projection with the scales free. Each scale moves by at most 10 %. t, q (n, lanes).
+void refit_scales_to(View2<const float> t, Strip* strip, View2<float> q);
+
+}  // namespace coldpress

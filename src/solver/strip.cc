@@ -1,0 +1,293 @@
+#include "solver/strip.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "linalg/blas.h"
+
+namespace coldpress {
+
+namespace {
+constexpr int64_t kLaneMultiple = 16;
+constexpr int64_t kMaxStripRows = 192;
+constexpr int kLargestExponent = 120;
+constexpr int kLargestScaleExponent = 60;  // of a scale in the row's frame
+
+// k of a row's frame: 2^k is about its largest |w_j| d_j. Raised where that would take a scale out
+// of fp32's reach, as a huge weight in a dead column does.
+int row_exponent(const LayerProblem& problem, int64_t row) {
+  const std::vector<float>& d = problem.hessian->d();
+  double largest = 0;
+  for (std::size_t j = 0; j < d.size(); ++j) {
+    largest = std::max(largest, std::abs(static_cast<double>(problem.w.row(row)[j]) * d[j]));
+  }
+  float scale = 0;
+  for (int64_t g = 0; g < problem.grid->groups(); ++g) {
+    scale = std::max(scale, problem.grid->scale(row, g));
+  }
+  int k = 0;
+  int of_scale = 0;
+  if (largest > 0 && std::isfinite(largest)) std::frexp(largest, &k);
+  std::frexp(scale, &of_scale);
+  k = std::max(k, of_scale - kLargestScaleExponent);
+  return std::clamp(k, -kLargestExponent, kLargestExponent);
+}
+}  // namespace
+
+std::vector<StripRange> cut_into_strips(int64_t rows) {
+  std::vector<StripRange> strips;
+  if (rows == 0) return strips;
+  int64_t count = 2 * ((rows + 2 * kMaxStripRows - 1) / (2 * kMaxStripRows));
+  count = std::min(count, (rows + kLaneMultiple - 1) / kLaneMultiple);
+  // Whole multiples of 16 rows, so that only the last strip has padded lanes.
+  const int64_t units = (rows + kLaneMultiple - 1) / kLaneMultiple;
+  for (int64_t s = 0; s < count; ++s) {
+    const int64_t first = s * units / count * kLaneMultiple;
+    const int64_t last = std::min(rows, (s + 1) * units / count * kLaneMultiple);
+    if (last > first) strips.push_back({first, last - first});
+  }
+  return strips;
+}
+
+Strip::Strip(const LayerProblem& problem, int64_t row0, int64_t rows)
+    : problem_(&problem), row0_(row0), rows_(rows), d_(problem.hessian->d()) {
+  const QuantGrid& grid = *problem.grid;
+  const int64_t columns = problem.w.cols;
+  COLDPRESS_CHECK(grid.rows == problem.w.rows && grid.cols == columns);
+  COLDPRESS_CHECK(problem.hessian->n() == columns);
+  const int64_t width = (rows + kLaneMultiple - 1) / kLaneMultiple * kLaneMultiple;
+  w_ = MatrixF(columns, width);
+  scale_ = MatrixF(grid.groups(), width);
+  inverse_scale_ = MatrixF(grid.groups(), width);
+  zero_ = MatrixF(grid.groups(), width);
+  exponent_.assign(static_cast<std::size_t>(width), 0);
+  inverse_d_.resize(d_.size());
+  for (std::size_t j = 0; j < d_.size(); ++j) inverse_d_[j] = d_[j] > 0 ? 1.0F / d_[j] : 0.0F;
+  std::vector<float> factor(static_cast<std::size_t>(width), 1.0F);
+  for (int64_t i = 0; i < rows; ++i) {
+    const int k = row_exponent(problem, row0 + i);
+    exponent_[static_cast<std::size_t>(i)] = k;
+    factor[static_cast<std::size_t>(i)] = std::ldexp(1.0F, -k);
+  }
+  constexpr int64_t kTile = 16;  // transposes in tiles: both sides stay in cache
+  for (int64_t j0 = 0; j0 < columns; j0 += kTile) {
+    for (int64_t i = 0; i < rows; ++i) {
+      const float* row = problem.w.row(row0 + i);
+      const double by =
+          factor[static_cast<std::size_t>(i)];  // w by may leave fp32 where w by d is in
+      for (int64_t j = j0; j < std::min(columns, j0 + kTile); ++j) {
+        w_(j, i) = static_cast<float>(by * row[j] * d_[static_cast<std::size_t>(j)]);
+      }
+    }
+  }
+  for (int64_t g = 0; g < grid.groups(); ++g) {
+    for (int64_t i = 0; i < width; ++i) {
+      const float s = i < rows ? grid.scale(row0 + i, g) * factor[static_cast<std::size_t>(i)] : 1;
+      scale_(g, i) = s;
+      inverse_scale_(g, i) = s > 0 ? 1.0F / s : 0.0F;
+      zero_(g, i) = i < rows ? grid.zero(row0 + i, g) : 0;
+    }
+  }
+  for (std::size_t c = 0; c + 1 < grid.level.size(); ++c) {
+    thresholds_.push_back(0.5F * (grid.level[c] + grid.level[c + 1]));
+  }
+}
+
+Strip Strip::clone() const {
+  Strip s;
+  s.problem_ = problem_;
+  s.row0_ = row0_;
+  s.rows_ = rows_;
+  s.w_ = w_.clone();
+  s.d_ = d_;
+  s.inverse_d_ = inverse_d_;
+  s.scale_ = scale_.clone();
+  s.inverse_scale_ = inverse_scale_.clone();
+  s.zero_ = zero_.clone();
+  s.exponent_ = exponent_;
+  s.thresholds_ = thresholds_;
+  return s;
+}
+
+void Strip::project(int64_t j, const float* t, float* q) const {
+  const int64_t count = lanes();
+  const int64_t g = j / problem_->grid->group;
+  const float* s = scale_.row(g);
+  const float* inverse = inverse_scale_.row(g);
+  const float* z = zero_.row(g);
+  const float d = d_[static_cast<std::size_t>(j)];
+  const float inverse_d = inverse_d_[static_cast<std::size_t>(j)];
+  if (thresholds_.empty()) {
+    const float top = static_cast<float>(problem_->grid->levels - 1);
+#pragma omp simd
+    for (int64_t i = 0; i < count; ++i) {
+      const float c =
+          std::min(std::max(0.0F, std::rint(t[i] * inverse_d * inverse[i] + z[i])), top);
+      q[i] = s[i] * (c - z[i]) * d;
+    }
+    return;
+  }
+  const std::vector<float>& level = problem_->grid->level;
+#pragma omp simd
+  for (int64_t i = 0; i < count; ++i) {
+    const float x = t[i] * inverse_d * inverse[i] + z[i];
+    float v = level[0];
+    for (std::size_t c = 0; c < thresholds_.size(); ++c) v = x > thresholds_[c] ? level[c + 1] : v;
+    q[i] = s[i] * (v - z[i]) * d;
+  }
+}
+
+MatrixF Strip::round_to_nearest() const {
+  MatrixF q(n(), lanes());
+  for (int64_t j = 0; j < n(); ++j) project(j, w_.row(j), q.row(j));
+  return q;
+}
+
+MatrixF Strip::given_round_to_nearest() const {
+  const QuantGrid& grid = *problem_->grid;
+  MatrixF q(n(), lanes());
+  for (int64_t j = 0; j < n(); ++j) {
+    const int64_t g = j / grid.group;
+    for (int64_t i = 0; i < rows_; ++i) {
+      const uint8_t c = coldpress::project(grid, row0_ + i, j, problem_->w(row0_ + i, j));
+      const float level = grid.level.empty() ? static_cast<float>(c) : grid.level[c];
+      q(j, i) = scale_(g, i) * (level - zero_(g, i)) * d_[static_cast<std::size_t>(j)];
+    }
+  }
+  return q;
+}
+
+MatrixF Strip::start() const {
+  if (problem_->init.data == nullptr) return round_to_nearest();
+  const QuantGrid& grid = *problem_->grid;
+  MatrixF q(n(), lanes());
+  for (int64_t j = 0; j < n(); ++j) {
+    const int64_t g = j / grid.group;
+    for (int64_t i = 0; i < rows_; ++i) {
+      const uint8_t c = problem_->init(row0_ + i, j);
+      const float level = grid.level.empty() ? static_cast<float>(c) : grid.level[c];
+      q(j, i) = scale_(g, i) * (level - zero_(g, i)) * d_[static_cast<std::size_t>(j)];
+    }
+  }
+  return q;
+}
+
+std::vector<double> Strip::errors(View2<const float> e, View2<float> product) const {
+  gemm(Trans::kNo, Trans::kNo, 1.0F, problem_->hessian->correlation(), e, 0.0F, product);
+  std::vector<double> f(static_cast<std::size_t>(lanes()), 0.0);
+  double* sum = f.data();
+  for (int64_t j = 0; j < n(); ++j) {
+    const float* a = e.row(j);
+    const float* b = product.row(j);
+#pragma omp simd
+    for (int64_t i = 0; i < lanes(); ++i) {
+      sum[i] += static_cast<double>(a[i]) * static_cast<double>(b[i]);
+    }
+  }
+  const double unit = problem_->hessian->scale() * problem_->hessian->scale();
+  for (int64_t i = 0; i < rows_; ++i) {
+    double& v = f[static_cast<std::size_t>(i)];
+    v = std::max(v, 0.0) * unit * std::ldexp(1.0, 2 * exponent_[static_cast<std::size_t>(i)]);
+  }
+  f.resize(static_cast<std::size_t>(rows_));
+  return f;
+}
+
+void Strip::store(View2<const float> q, View2<uint8_t> codes, QuantGrid* grid) const {
+  for (int64_t g = 0; g < scale_.rows(); ++g) {
+    for (int64_t i = 0; i < rows_; ++i) {
+      grid->zero(row0_ + i, g) = zero_(g, i);
+      // A scale that has not moved stays as given to the last bit, also where its image in the
+      // frame was too small for fp32.
+      const int k = exponent_[static_cast<std::size_t>(i)];
+      const float given = problem_->grid->scale(row0_ + i, g);
+      const float moved = std::ldexp(scale_(g, i), k);
+      const bool keep = scale_(g, i) == given * std::ldexp(1.0F, -k) || !(moved > 0);
+      grid->scale(row0_ + i, g) = keep ? given : moved;
+    }
+  }
+  const float top = static_cast<float>(grid->levels - 1);
+  for (int64_t j = 0; j < n(); ++j) {
+    const int64_t g = j / group();
+    const float inverse_d = inverse_d_[static_cast<std::size_t>(j)];
+    for (int64_t i = 0; i < rows_; ++i) {
+      if (dead(j) || !grid->level.empty()) {
+        const float value =
+            dead(j) ? problem_->w(row0_ + i, j)
+                    : std::ldexp(q(j, i) * inverse_d, exponent_[static_cast<std::size_t>(i)]);
+        codes(row0_ + i, j) = coldpress::project(*grid, row0_ + i, j, value);
+      } else {
+        const float t = q(j, i) * inverse_d * inverse_scale_(g, i) + zero_(g, i);
+        codes(row0_ + i, j) = static_cast<uint8_t>(std::min(std::max(0.0F, std::rint(t)), top));
+      }
+    }
+  }
+}
+
+void Strip::set_w(View2<const float> w) {
+  COLDPRESS_CHECK(w.rows == n() && w.cols == lanes());
+  for (int64_t j = 0; j < n(); ++j) std::copy(w.row(j), w.row(j) + lanes(), w_.row(j));
+}
+
+void Strip::take_grid(const Strip& from, int64_t lane) {
+  for (int64_t g = 0; g < scale_.rows(); ++g) {
+    scale_(g, lane) = from.scale_(g, lane);
+    inverse_scale_(g, lane) = from.inverse_scale_(g, lane);
+    zero_(g, lane) = from.zero_(g, lane);
+  }
+}
+
+LayerSolution start_solution(const LayerProblem& problem) {
+  LayerSolution solution;
+  solution.codes = Matrix<uint8_t>(problem.w.rows, problem.w.cols);
+  solution.grid = problem.grid->clone();
+  return solution;
+}
+
+void finish_strip(const Strip& strip, View2<const float> q, LayerSolution* solution,
+                  RowErrors* rows, View2<const float> on_grid) {
+  if (on_grid.data == nullptr) on_grid = q;
+  const int64_t n = strip.n();
+  const int64_t lanes = strip.lanes();
+  MatrixF e(n, lanes);
+  MatrixF product(n, lanes);
+  const auto errors_of = [&](View2<const float> point) {
+    for (int64_t j = 0; j < n; ++j) {
+      for (int64_t i = 0; i < lanes; ++i) e(j, i) = strip.w()(j, i) - point(j, i);
+    }
+    return strip.errors(e.view(), product.view());
+  };
+  const std::vector<double> energy = strip.errors(strip.w(), product.view());
+  const std::vector<double> solved = errors_of(q);
+  const Strip given(strip.problem(), strip.row0(), strip.rows());
+  MatrixF rounded = given.given_round_to_nearest();
+  const std::vector<double> rtn = errors_of(rounded.view());
+  Strip best = strip.clone();
+  for (int64_t i = 0; i < strip.rows(); ++i) {
+    const auto at = static_cast<std::size_t>(strip.row0() + i);
+    const double f = solved[static_cast<std::size_t>(i)];
+    rows->rtn_error[at] = rtn[static_cast<std::size_t>(i)];
+    rows->energy[at] = energy[static_cast<std::size_t>(i)];
+    // False for a NaN too: then RTN stays.
+    const bool better = f < rtn[static_cast<std::size_t>(i)];
+    rows->error[at] = better ? f : rtn[static_cast<std::size_t>(i)];
+    rows->kept_rtn[at] = better ? 0 : 1;
+    if (better) {
+      for (int64_t j = 0; j < n; ++j) rounded(j, i) = on_grid(j, i);
+    } else {
+      best.take_grid(given, i);
+    }
+  }
+  best.store(rounded.view(), solution->codes.view(), &solution->grid);
+}
+
+void finish_solution(const RowErrors& rows, LayerSolution* solution) {
+  for (std::size_t i = 0; i < rows.error.size(); ++i) {
+    solution->error += rows.error[i];
+    solution->rtn_error += rows.rtn_error[i];
+    solution->energy += rows.energy[i];
+    solution->outcome.rows_from_rtn += rows.kept_rtn[i];
+  }
+}
+
+}  // namespace coldpress

@@ -1,0 +1,131 @@
+#include "solver/tap_hessian.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "linalg/blas.h"
+
+namespace coldpress {
+
+Result<TapHessian> TapHessian::create(std::string name, View2<const float> h) {
+  if (h.rows != h.cols) {
+    return invalid_argument(
+        fmt::format("Hessian of tap {} is {} x {}, not square", name, h.rows, h.cols));
+  }
+  const int64_t n = h.rows;
+  TapHessian t;
+  t.name_ = std::move(name);
+  t.diagonal_.resize(static_cast<std::size_t>(n));
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j <= i; ++j) {
+      if (!std::isfinite(h(i, j))) {
+        return invalid_argument(
+            fmt::format("Hessian of tap {} holds {} at ({}, {}): the calibration activations are "
+                        "not finite",
+                        t.name_, h(i, j), i, j));
+      }
+    }
+    if (h(i, i) < 0) {
+      return invalid_argument(
+          fmt::format("Hessian of tap {} has the negative diagonal {} at {}", t.name_, h(i, i), i));
+    }
+    t.diagonal_[static_cast<std::size_t>(i)] = h(i, i);
+    sum += h(i, i);
+    t.live_ += h(i, i) > 0 ? 1 : 0;
+  }
+  const double mean = t.live_ > 0 ? sum / static_cast<double>(t.live_) : 1.0;
+  t.scale_ = std::sqrt(mean);
+  t.d_.resize(static_cast<std::size_t>(n));
+  std::vector<double> inverse(static_cast<std::size_t>(n), 0.0);  // 1 / sqrt(H_jj)
+  for (std::size_t j = 0; j < t.d_.size(); ++j) {
+    const double root = std::sqrt(static_cast<double>(t.diagonal_[j]));
+    t.d_[j] = static_cast<float>(root / t.scale_);
+    // A column below fp32's reach of the others is dead: its d would be 0 or denormal.
+    if (t.d_[j] < 1e-30F) {
+      t.d_[j] = 0;
+    } else {
+      inverse[j] = 1.0 / root;
+    }
+  }
+  t.correlation_ = MatrixF(n, n);
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < i; ++j) {
+      const double c =
+          h(i, j) * inverse[static_cast<std::size_t>(i)] * inverse[static_cast<std::size_t>(j)];
+      // |C_ij| <= 1 for any PSD H; rounding (or a hostile H) may leave it.
+      t.correlation_(i, j) = static_cast<float>(std::clamp(c, -1.0, 1.0));
+    }
+    t.correlation_(i, i) = 1.0F;
+  }
+  mirror_lower(t.correlation_.view());
+  return t;
+}
+
+const GptqFactor* TapHessian::gptq_factor() {
+  const std::lock_guard lock(*filling_);
+  if (!gptq_tried_) gptq_ = make_gptq_factor();
+  gptq_tried_ = true;
+  return gptq_.u.empty() ? nullptr : &gptq_;
+}
+
+GptqFactor TapHessian::make_gptq_factor() const {
+  GptqFactor gptq;
+  const int64_t size = n();
+  gptq.order.resize(static_cast<std::size_t>(size));
+  std::iota(gptq.order.begin(), gptq.order.end(), 0);
+  std::stable_sort(gptq.order.begin(), gptq.order.end(), [&](int64_t a, int64_t b) {
+    return diagonal_[static_cast<std::size_t>(a)] > diagonal_[static_cast<std::size_t>(b)];
+  });
+  // C + damping / d^2 is H + damping mean(H) in our frame. U^T U = A^-1 with U upper comes from the
+  // Cholesky factor L of A in reversed order: U = (J L J)^-1, J the reversal.
+  for (double damping = 0.01; damping <= 1.0; damping *= 10) {
+    MatrixF a(size, size);
+    for (int64_t i = 0; i < size; ++i) {
+      const int64_t ci = gptq.order[static_cast<std::size_t>(size - 1 - i)];
+      for (int64_t j = 0; j <= i; ++j) {
+        a(i, j) = correlation_(ci, gptq.order[static_cast<std::size_t>(size - 1 - j)]);
+      }
+      const float dc = d_[static_cast<std::size_t>(ci)];
+      if (dc > 0) a(i, i) += std::min(1e12F, static_cast<float>(damping / dc / dc));
+    }
+    if (!cholesky_lower(a.view()) || !invert_lower(a.view())) continue;
+    bool finite = true;
+    MatrixF u(size, size);
+    for (int64_t i = 0; i < size; ++i) {
+      for (int64_t j = i; j < size; ++j) {
+        u(i, j) = a(size - 1 - i, size - 1 - j);
+        finite = finite && std::isfinite(u(i, j));
+      }
+      finite = finite && u(i, i) > 0;
+    }
+    if (!finite) continue;
+    gptq.u = std::move(u);
+    gptq.damping = damping;
+    break;
+  }
+  return gptq;
+}
+
+const std::vector<float>& TapHessian::spectrum() {
+  const std::lock_guard lock(*filling_);
+  if (spectrum_.empty()) spectrum_ = make_spectrum();
+  return spectrum_;
+}
+
+std::vector<float> TapHessian::make_spectrum() const {
+  MatrixF a = correlation_.clone();
+  for (int64_t i = 0; i < n(); ++i) {
+    for (int64_t j = 0; j <= i; ++j) {
+      a(i, j) *= d_[static_cast<std::size_t>(i)] * d_[static_cast<std::size_t>(j)];
+    }
+  }
+  std::vector<float> spectrum = eigenvalues_symmetric(a.view());
+  for (float& v : spectrum) v = std::max(v, 0.0F);
+  return spectrum;
+}
+
+}  // namespace coldpress

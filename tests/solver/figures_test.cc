@@ -1,0 +1,77 @@
+// The figures to beat (ALGORITHMS.md §2), on the captured layer problems.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "io/safetensors.h"
+#include "tests/solver/layer_problems.h"
+
+namespace coldpress {
+namespace {
+
+struct Figure {
+  const char* method;
+  int bits;
+  int64_t group;
+  Clip clip;
+  double reference;
+  double slack;  // relative
+};
+
+// Mean relative error over the five linears: at or below the reference, with 1 % slack; RTN within
+// 0.5 % of it either way.
+class Figures : public ::testing::TestWithParam<Figure> {};
+
+TEST_P(Figures, AtOrBelowTheReference) {
+  const std::string path = std::string(COLDPRESS_SHARED_DATA) + "/layer-problems.safetensors";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  const Figure& figure = GetParam();
+  const SafetensorsFile file = SafetensorsFile::open(path).value();
+  ThreadPool pool(2);
+  double sum = 0;
+  int count = 0;
+  for (const SafetensorsInfo& info : file.content().tensors) {
+    if (!info.name.ends_with(".W")) continue;
+    const auto read = [](const SafetensorsInfo& t) {
+      MatrixF m(t.shape[0], t.shape[1]);
+      decode_to_f32(t.dtype, t.data, {m.data(), static_cast<std::size_t>(m.size())});
+      return m;
+    };
+    const std::string name = info.name.substr(0, info.name.size() - 2);
+    const MatrixF w = read(info);
+    TapHessian hessian = TapHessian::create(name, read(*file.find(name + ".H")).view()).value();
+    const GridOptions options{.bits = figure.bits, .group = figure.group, .clip = figure.clip};
+    const QuantGrid grid = (*find_grid("affine"))->fit(options, w.view(), hessian.diagonal());
+    sum += (*find_solver(figure.method))
+               ->solve({w.view(), &hessian, &grid, {}}, {}, pool)
+               .relative_error();
+    ++count;
+  }
+  ASSERT_EQ(count, 5);
+  const double mean = sum / count;
+  EXPECT_LE(mean, figure.reference * (1 + figure.slack));
+  if (std::string(figure.method) == "rtn") {
+    EXPECT_GE(mean, figure.reference * (1 - figure.slack));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, Figures,
+                         ::testing::Values(Figure{"rtn", 3, 0, Clip::kNone, 0.0896, 0.005},
+                                           Figure{"rtn", 3, 0, Clip::kHessian, 0.0445, 0.005},
+                                           Figure{"rtn", 2, 64, Clip::kNone, 0.1968, 0.005},
+                                           Figure{"rtn", 2, 64, Clip::kHessian, 0.1073, 0.005},
+                                           Figure{"gptq", 3, 0, Clip::kNone, 0.0307, 0.01},
+                                           Figure{"gptq", 3, 0, Clip::kHessian, 0.0178, 0.01},
+                                           Figure{"gptq", 2, 64, Clip::kNone, 0.0781, 0.01},
+                                           Figure{"gptq", 2, 64, Clip::kHessian, 0.0514, 0.01},
+                                           Figure{"quantease", 3, 0, Clip::kNone, 0.0310, 0.01},
+                                           Figure{"quantease", 3, 0, Clip::kHessian, 0.0165, 0.01},
+                                           Figure{"quantease", 2, 64, Clip::kNone, 0.0764, 0.01},
+                                           Figure{"quantease", 2, 64, Clip::kHessian, 0.0463, 0.01},
+                                           Figure{"admm-q", 3, 0, Clip::kNone, 0.0280, 0.01},
+                                           Figure{"admm-q", 3, 0, Clip::kHessian, 0.0151, 0.01},
+                                           Figure{"admm-q", 2, 64, Clip::kNone, 0.0697, 0.01},
+                                           Figure{"admm-q", 2, 64, Clip::kHessian, 0.0429, 0.01}));
+
+}  // namespace
+}  // namespace coldpress

@@ -1,0 +1,112 @@
+#include "solver/refit.h"
+
+#include <gtest/gtest.h>
+
+#include "solver/error_feedback.h"
+#include "solver/polish.h"
+#include "tests/solver/layer_problems.h"
+
+namespace coldpress {
+namespace {
+
+using testing::HessianKind;
+
+double total_error(const Strip& strip, View2<const float> q) {
+  MatrixF e(strip.n(), strip.lanes());
+  MatrixF product(strip.n(), strip.lanes());
+  for (int64_t at = 0; at < e.size(); ++at) e.data()[at] = strip.w().data[at] - q.data[at];
+  double sum = 0;
+  for (const double f : strip.errors(e.view(), product.view())) sum += f;
+  return sum;
+}
+
+TEST(RefitScales, NeverRaisesTheErrorAndIsAMinimum) {
+  testing::Fixture f =
+      testing::make_fixture(12, 64, HessianKind::kCorrelated, 4, {.bits = 3, .group = 16});
+  const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
+  Strip strip(problem, 0, 12);
+  MatrixF q = error_feedback(strip, *f.hessian.gptq_factor());
+  const double before = total_error(strip, q.view());
+  refit_scales(&strip, q.view());
+  const double after = total_error(strip, q.view());
+  EXPECT_LT(after, before);
+  // Any small change of one group's scale, with the codes fixed, is worse.
+  for (int64_t g = 0; g < 4; ++g) {
+    for (const float factor : {0.98F, 1.02F}) {
+      MatrixF moved = q.clone();
+      for (int64_t j = g * 16; j < (g + 1) * 16; ++j) {
+        for (int64_t i = 0; i < strip.lanes(); ++i) moved(j, i) *= factor;
+      }
+      EXPECT_GT(total_error(strip, moved.view()), after);
+    }
+  }
+}
+
+TEST(RefitScales, KeepsTheCodes) {
+  testing::Fixture f =
+      testing::make_fixture(7, 48, HessianKind::kCorrelated, 6, {.bits = 2, .group = 12});
+  const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
+  Strip strip(problem, 0, 7);
+  MatrixF q = strip.round_to_nearest();
+  Matrix<uint8_t> before(7, 48);
+  Matrix<uint8_t> after(7, 48);
+  QuantGrid grid = f.grid.clone();
+  strip.store(q.view(), before.view(), &grid);
+  refit_scales(&strip, q.view());
+  strip.store(q.view(), after.view(), &grid);
+  EXPECT_EQ(0, std::memcmp(before.data(), after.data(), 7 * 48));
+  MatrixF values(7, 48);
+  decode(grid, after.view(), values.view());
+  EXPECT_NEAR(testing::oracle_error(f.w.view(), values.view(), f.h.view()),
+              total_error(strip, q.view()), 1e-5 * total_error(strip, q.view()));
+}
+
+TEST(RefitScales, LeavesAloneWhatCannotBeSolved) {
+  for (const HessianKind kind : {HessianKind::kZero, HessianKind::kRankOne, HessianKind::kDead}) {
+    testing::Fixture f = testing::make_fixture(5, 24, kind, 6, {.bits = 2, .group = 6});
+    const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
+    Strip strip(problem, 0, 5);
+    MatrixF q = strip.round_to_nearest();
+    const double before = total_error(strip, q.view());
+    refit_scales(&strip, q.view());
+    for (int64_t g = 0; g < 4; ++g) {
+      for (int64_t i = 0; i < 5; ++i) {
+        EXPECT_GT(strip.scales()(g, i), 0.0F);
+        EXPECT_TRUE(std::isfinite(strip.scales()(g, i)));
+      }
+    }
+    EXPECT_LE(total_error(strip, q.view()), before * (1 + 1e-4) + 1e-12);
+  }
+}
+
+TEST(Polish, RefitRoundsPayForGptqAndQuantEase) {
+  ThreadPool pool(1);
+  for (const char* name : {"gptq", "quantease"}) {
+    testing::Fixture f =
+        testing::make_fixture(32, 96, HessianKind::kCorrelated, 8, {.bits = 3, .group = 32});
+    const SolverMethod& method = **find_solver(name);
+    const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
+    const double plain = method.solve(problem, {}, pool).error;
+    EXPECT_LT(method.solve(problem, {.refit_rounds = 2}, pool).error, plain) << name;
+  }
+}
+
+TEST(AdmmQ, IsNeverAboveGptqAndMoreEffortIsNeverWorse) {
+  ThreadPool pool(1);
+  const HessianKind kinds[] = {HessianKind::kCorrelated, HessianKind::kSingular,
+                               HessianKind::kScaled, HessianKind::kDead};
+  for (const HessianKind kind : kinds) {
+    for (const int bits : {2, 3, 4}) {
+      testing::Fixture f = testing::make_fixture(24, 64, kind, 8, {.bits = bits, .group = 32});
+      const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
+      const double gptq = (*find_solver("gptq"))->solve(problem, {}, pool).error;
+      const double admm = (*find_solver("admm-q"))->solve(problem, {}, pool).error;
+      const double most = (*find_solver("admm-q"))->solve(problem, {.effort = 5}, pool).error;
+      EXPECT_LE(admm, gptq * (1 + 1e-5)) << static_cast<int>(kind) << " " << bits;
+      EXPECT_LE(most, admm * 1.005) << static_cast<int>(kind) << " " << bits;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace coldpress
