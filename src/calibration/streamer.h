@@ -1,0 +1,52 @@
+// Runs the calibration windows through one stage of one block, and sums the Gram of the tap it ends
+// in. Windows are grouped in shards of fixed size: a shard is one task, its Gram an fp32 sum,
+// merged in fp64 in shard order (hessian/gram.h).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "calibration/activation_store.h"
+#include "calibration/windows.h"
+#include "hessian/gram.h"
+#include "model/model.h"
+#include "parallel/thread_pool.h"
+
+namespace coldpress {
+
+// Seconds that workers spent, summed over workers.
+struct StreamTimes {
+  double forward = 0;
+  double gram = 0;
+};
+
+class CalibrationStreamer {
+ public:
+  // Keeps references to all three; they must outlive it.
+  CalibrationStreamer(const Model& model, const CalibrationWindows& windows, ThreadPool& pool);
+
+  // Fills the residual streams with the windows' embeddings.
+  Status embed(const HeadWeights& head);
+
+  // Stage `stage` of `block` over all windows. For a stage that ends in a tap of width `tap_width`
+  // (> 0), returns the tap's Gram; for the last stage (0), an empty one. `previous_width` is the
+  // previous tap's width (0 at stage 0).
+  Result<Gram> run_stage(const BlockWeights& weights, int block, int stage, int64_t previous_width,
+                         int64_t tap_width);
+
+  const StreamTimes& times() const { return times_; }
+
+ private:
+  const CalibrationWindows& windows_;
+  ThreadPool& pool_;
+  ActivationStore store_;
+  std::vector<StageRunner> runners_;   // one per worker
+  std::vector<MatrixF> tap_scratch_;   // one per worker: the tap being written
+  std::vector<MatrixF> gram_scratch_;  // one per worker: the shard's Gram
+  StreamTimes times_;
+};
+
+// Peak bytes of the streamer beyond the weights, for the plan.
+int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads);
+
+}  // namespace coldpress

@@ -1,0 +1,55 @@
+#include "export/config_match.h"
+
+#include <cmath>
+#include <cstddef>
+
+namespace coldpress {
+namespace {
+
+bool same_float(double a, double b) { return static_cast<float>(a) == static_cast<float>(b); }
+
+int64_t window_of(const ModelConfig& c, int64_t block) {
+  return c.sliding_window.empty() ? 0 : c.sliding_window[static_cast<std::size_t>(block)];
+}
+
+const RopeConfig& rope_of(const ModelConfig& c, int64_t block) {
+  return c.rope.size() == 1 ? c.rope.front() : c.rope[static_cast<std::size_t>(block)];
+}
+
+float factor_of(const RopeConfig& rope, std::size_t pair) {
+  return rope.factors.empty() ? 1.0F : rope.factors[pair];
+}
+
+}  // namespace
+
+std::optional<std::string> first_difference(const ModelConfig& a, const ModelConfig& b) {
+  if (a.hidden != b.hidden || a.blocks != b.blocks || a.heads != b.heads ||
+      a.kv_heads != b.kv_heads || a.head_dim != b.head_dim || a.ffn != b.ffn ||
+      a.vocab != b.vocab) {
+    return "sizes";
+  }
+  if (a.context != b.context) return "context length";
+  if (!same_float(a.norm_eps, b.norm_eps)) return "norm epsilon";
+  if (a.tied_embeddings != b.tied_embeddings) return "tied embeddings";
+  // Derived from sizes by square roots; a last-bit difference changes nothing.
+  if (std::fabs(a.attention_scale - b.attention_scale) > 1e-7 * a.attention_scale) {
+    return "attention scale";
+  }
+  if (!same_float(a.embedding_scale, b.embedding_scale)) return "embedding scale";
+  if (!same_float(a.attention_softcap, b.attention_softcap)) return "attention soft-capping";
+  if (!same_float(a.logit_softcap, b.logit_softcap)) return "logit soft-capping";
+  if (a.activation != b.activation) return "activation function";
+  if (a.qk_norm != b.qk_norm || a.post_norms != b.post_norms) return "placement of norms";
+  for (int64_t block = 0; block < a.blocks; ++block) {
+    if (window_of(a, block) != window_of(b, block)) return "sliding windows";
+    const RopeConfig& ra = rope_of(a, block);
+    const RopeConfig& rb = rope_of(b, block);
+    if (!same_float(ra.theta, rb.theta)) return "rotary base frequency";
+    for (std::size_t pair = 0; pair < static_cast<std::size_t>(a.head_dim / 2); ++pair) {
+      if (factor_of(ra, pair) != factor_of(rb, pair)) return "rotary frequency scaling";
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace coldpress

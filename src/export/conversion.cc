@@ -1,0 +1,118 @@
+#include "export/conversion.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+#include <utility>
+
+#include "export/gguf_head.h"
+#include "io/ggml_codec.h"
+
+namespace coldpress {
+namespace {
+
+using How = OutputTensor::How;
+
+// F32, F16 or BF16, as either container spells it; nullopt for everything else.
+std::optional<DType> plain_type(const std::string& label, Naming source) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+    if (label == type_label(type, source)) return type;
+  }
+  return std::nullopt;
+}
+
+void arrange(const RoleSpec& role, const Architecture& arch, const ModelConfig& config,
+             Naming target, OutputTensor& out) {
+  if (role.is_rotary && arch.gguf_interleaved_rope) {
+    out.order = target == Naming::kGguf ? RowOrder::kHalvesToPairs : RowOrder::kPairsToHalves;
+    out.heads = out.shape[0] / config.head_dim;
+  }
+  if (role.is_gain) {
+    const auto offset = static_cast<float>(arch.hf_norm_offset);
+    out.add = target == Naming::kGguf ? offset : -offset;
+  }
+}
+
+OutputTensor convert(const ExportRequest& request, const SourceTensor& t, const RoleMatch& match,
+                     bool quantised, Naming source, Naming target) {
+  const Model& model = request.model;
+  OutputTensor out;
+  out.source = t.name;
+  out.name = tensor_name(*match.role, target, match.block);
+  if (target == Naming::kHf) out.shard = kSingleShard;
+  out.shape = t.shape;
+  arrange(*match.role, model.architecture(), model.config(), target, out);
+  const std::optional<DType> plain = plain_type(t.type, source);
+  if (quantised || (target == Naming::kHf && !plain.has_value())) {
+    out.dtype = request.dense_type;
+  } else if (target == Naming::kHf) {
+    out.dtype = *plain;
+  } else {
+    out.dtype = t.shape.size() == 1 ? DType::kF32 : request.dense_type;
+  }
+  const bool as_is = plain == out.dtype && out.order == RowOrder::kAsSource && out.add == 0.0F;
+  out.how = quantised ? How::kQuantised : (as_is ? How::kCopied : How::kConverted);
+  if (target == Naming::kGguf) out.ggml_type = ggml_type_of(out.dtype);
+  out.stored_type = type_label(out.dtype, target);
+  return out;
+}
+
+// Why a tensor has no place in the output; nullopt if it has one.
+std::optional<std::string> reason_to_drop(const Model& model, const SourceTensor& t,
+                                          const std::optional<RoleMatch>& match, Naming source) {
+  if (t.name.ends_with(".rotary_emb.inv_freq")) return "follows from the configuration";
+  if (!match.has_value()) return std::nullopt;
+  if (match->role->role == "rope_factors") return "follows from the configuration";
+  if (match->role->presence == Presence::kUntied && source == Naming::kHf &&
+      model.config().tied_embeddings) {
+    return "the embeddings are tied, so nothing reads it";
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<Layout> plan_conversion(const ExportRequest& request,
+                               const std::unordered_set<std::string>& quantised) {
+  const Model& model = request.model;
+  const Naming source = model.is_gguf() ? Naming::kGguf : Naming::kHf;
+  const Naming target = model.is_gguf() ? Naming::kHf : Naming::kGguf;
+  Layout layout;
+  for (const SourceTensor& t : model.tensors()) {
+    const auto match = match_tensor(model.architecture(), source, t.name);
+    if (const auto reason = reason_to_drop(model, t, match, source)) {
+      layout.dropped.push_back({t.name, "", "", How::kDropped, *reason});
+      continue;
+    }
+    if (!match.has_value() || tensor_name(*match->role, target, match->block).empty()) {
+      return unsupported(
+          fmt::format("{}: tensor \"{}\" has no counterpart in {}; choose {} as the output",
+                      model.path().string(), t.name, target == Naming::kGguf ? "GGUF" : "a folder",
+                      target == Naming::kGguf ? "a folder" : "NAME.gguf"));
+    }
+    layout.tensors.push_back(
+        convert(request, t, *match, quantised.contains(t.name), source, target));
+  }
+  if (target == Naming::kGguf) {
+    std::vector<float> factors = rope_factor_tensor(model.config());
+    const RoleSpec* role = find_role(model.architecture(), "rope_factors");
+    if (!factors.empty() && role != nullptr) {
+      OutputTensor out;
+      out.name = tensor_name(*role, target, -1);
+      out.shape = {static_cast<int64_t>(factors.size())};
+      out.how = How::kConverted;
+      out.ggml_type = kGgmlF32;
+      out.stored_type = type_label(DType::kF32, target);
+      out.values = std::move(factors);
+      layout.tensors.push_back(std::move(out));
+    } else if (!factors.empty()) {
+      return unsupported(fmt::format(
+          "{}: GGUF cannot express this model's rotary frequency scaling; choose a folder as the "
+          "output",
+          model.path().string()));
+    }
+  }
+  return layout;
+}
+
+}  // namespace coldpress

@@ -1,0 +1,46 @@
+// The part of writing dense output that does not depend on the container.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "export/export.h"
+#include "export/layout.h"
+#include "export/verify.h"
+
+namespace coldpress {
+
+class DenseSink : public ExportSink {
+ public:
+  std::vector<ExportedTensor> tensors() const final;
+  Status put(const std::string& source_name, View2<const float> values) final;
+  Status finish(const ExportManifest& manifest) final;
+
+ protected:
+  DenseSink(const ExportRequest& request, Layout layout);
+
+  const std::vector<OutputTensor>& layout() const { return layout_; }
+
+  // Stores one tensor's bytes in the unfinished output.
+  virtual Status write(const OutputTensor& tensor, std::span<const std::byte> bytes) = 0;
+  // Everything is written: makes the unfinished output readable at work_path().
+  virtual Status seal(const ExportManifest& manifest) = 0;
+  virtual const std::filesystem::path& work_path() const = 0;
+  // The output was read back and is right: gives it its name.
+  virtual Status commit() = 0;
+
+ private:
+  const Model& model_;
+  std::string out_;
+  std::vector<OutputTensor> layout_;
+  std::vector<ExportedTensor> dropped_;
+  std::map<std::string, std::size_t> quantised_;  // source name -> place in layout_
+  std::map<std::string, ValueHash> hashes_;       // of what put() received
+  std::vector<std::byte> buffer_;
+};
+
+}  // namespace coldpress

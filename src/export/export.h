@@ -1,0 +1,67 @@
+// Writing a pressed model: the quantised tensors arrive one by one with exactly the values that
+// were propagated; every other tensor comes from the source. The output appears under its final
+// name only after it has been opened again and compared with what went in.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/status.h"
+#include "base/view.h"
+#include "model/model.h"
+
+namespace coldpress {
+
+struct ExportRequest {
+  const Model& model;                  // must outlive the sink
+  std::filesystem::path out;           // must not exist yet (an empty folder may)
+  DType dense_type = DType::kF16;      // F16, BF16 or F32: what quantised tensors are stored as
+  std::vector<std::string> quantised;  // names in the source; put() is called once for each
+  std::string version;                 // of coldpress, for the file's own record
+};
+
+// The record of the run that goes with the weights.
+struct ExportManifest {
+  std::string full;          // JSON; a file of its own beside the weights, or in their folder
+  std::string reproducible;  // JSON that depends on the plan alone; inside files that can hold it
+};
+
+// What became of one tensor of the source.
+struct ExportedTensor {
+  enum class How {
+    kQuantised,  // holds what put() received
+    kCopied,     // the source's bytes and type
+    kConverted,  // the source's values in another type or arrangement
+    kDropped,    // not in the output; `reason` says why
+  };
+  std::string source_name;  // empty: follows from the configuration
+  std::string name;         // in the output
+  std::string stored_type;  // as the output's container spells it
+  How how = How::kCopied;
+  std::string reason = {};
+};
+
+// One output being written. Destroying it before finish() has succeeded leaves nothing behind.
+class ExportSink {
+ public:
+  virtual ~ExportSink() = default;
+
+  // Every tensor of the output, in its order, then the dropped ones; known from the start.
+  virtual std::vector<ExportedTensor> tensors() const = 0;
+  // A quantised tensor, (out, in). Each value must be exactly representable in the dense type, and
+  // the name one of the request's, given once: both are CHECKed.
+  virtual Status put(const std::string& source_name, View2<const float> values) = 0;
+  // Writes the rest, opens the result again, compares every tensor with what it must be (bit for
+  // bit), and only then gives it its final name.
+  virtual Status finish(const ExportManifest& manifest) = 0;
+};
+
+// The format follows from `out`: NAME.gguf is a GGUF file, anything else a Hugging Face folder.
+// What cannot be written (a vocabulary that has no counterpart, an output that exists, a full disk)
+// is refused here, before any compute.
+Result<std::unique_ptr<ExportSink>> open_export(const ExportRequest& request);
+
+}  // namespace coldpress

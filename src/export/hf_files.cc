@@ -1,0 +1,104 @@
+#include "export/hf_files.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
+#include "io/file.h"
+#include "io/json.h"
+
+namespace coldpress {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr char kIndexFile[] = "model.safetensors.index.json";
+
+bool holds_weights(const std::string& name) {
+  for (const std::string_view suffix :
+       {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth",
+        ".ckpt", ".gguf", ".h5", ".msgpack", ".onnx", ".ot"}) {
+    if (name.ends_with(suffix)) return true;
+  }
+  return false;
+}
+
+std::string_view torch_name(DType type) {
+  if (type == DType::kF16) return "float16";
+  return type == DType::kBF16 ? "bfloat16" : "float32";
+}
+
+bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
+
+// If a key `name` of the JSON text starts at `at` and its value is a string, that string's place.
+struct Slice {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+bool string_value_of(const std::string& text, std::size_t at, std::string_view name, Slice& value) {
+  if (at > 0 && text[at - 1] == '\\') return false;  // inside another string
+  std::size_t i = at + name.size();
+  while (i < text.size() && is_space(text[i])) ++i;
+  if (i == text.size() || text[i] != ':') return false;
+  ++i;
+  while (i < text.size() && is_space(text[i])) ++i;
+  if (i == text.size() || text[i] != '"') return false;
+  value.begin = i + 1;
+  value.end = text.find('"', value.begin);
+  return value.end != std::string::npos;
+}
+
+}  // namespace
+
+std::string with_dtype(std::string config, DType dense_type) {
+  const std::string wanted(torch_name(dense_type));
+  for (const std::string_view key : {"\"dtype\"", "\"torch_dtype\""}) {
+    for (std::size_t at = config.find(key); at != std::string::npos;
+         at = config.find(key, at + key.size())) {
+      Slice value;
+      if (!string_value_of(config, at, key, value)) continue;
+      config.replace(value.begin, value.end - value.begin, wanted);
+    }
+  }
+  return config;
+}
+
+Status copy_hf_sidecars(const fs::path& source, const fs::path& target, DType dense_type) {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::directory_iterator it(source, error), end; !error && it != end; it.increment(error)) {
+    std::error_code unreadable;
+    if (it->is_regular_file(unreadable)) files.push_back(it->path());
+  }
+  if (error) return io_error(fmt::format("cannot list {}: {}", source.string(), error.message()));
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) {
+    const std::string name = file.filename().string();
+    if (holds_weights(name) || name == kManifestFile) continue;
+    if (name == "config.json") {
+      COLDPRESS_ASSIGN_OR_RETURN(std::string text, read_text_file(file));
+      COLDPRESS_RETURN_IF_ERROR(
+          write_text_file(target / name, with_dtype(std::move(text), dense_type)));
+    } else {
+      COLDPRESS_RETURN_IF_ERROR(copy_file_exact(file, target / name));
+    }
+  }
+  return {};
+}
+
+Status copy_hf_index(const fs::path& source, const fs::path& target, uint64_t total_bytes) {
+  const fs::path path = source / kIndexFile;
+  COLDPRESS_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
+  COLDPRESS_ASSIGN_OR_RETURN(Json index, parse_json(text, path.string()));
+  const auto metadata = index.find("metadata");
+  if (metadata == index.end() || !metadata->is_object() || !metadata->contains("total_size") ||
+      (*metadata)["total_size"] == total_bytes) {
+    return write_text_file(target / kIndexFile, text);
+  }
+  (*metadata)["total_size"] = total_bytes;
+  return write_text_file(target / kIndexFile, index.dump(2) + "\n");
+}
+
+}  // namespace coldpress

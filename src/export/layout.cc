@@ -1,0 +1,151 @@
+#include "export/layout.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+#include <unordered_set>
+#include <utility>
+
+#include "export/conversion.h"
+#include "io/ggml_codec.h"
+
+namespace coldpress {
+namespace {
+
+std::optional<int32_t> ggml_type_by_name(const std::string& name) {
+  constexpr int32_t kIds = 256;  // ggml's ids are small; unknown ones are skipped
+  for (int32_t id = 0; id < kIds; ++id) {
+    const auto info = ggml_type_info(id);
+    if (info.has_value() && info->name == name) return id;
+  }
+  return std::nullopt;
+}
+
+// The same container: everything stays where it is, only quantised tensors change their type.
+Result<OutputTensor> same_container(const Model& model, const SourceTensor& t, bool quantised,
+                                    DType dense_type, Naming target) {
+  OutputTensor out;
+  out.source = t.name;
+  out.name = t.name;
+  out.shape = t.shape;
+  if (target == Naming::kHf) out.shard = t.shard;
+  if (quantised) {
+    out.how = OutputTensor::How::kQuantised;
+    out.dtype = dense_type;
+    out.ggml_type = ggml_type_of(dense_type);
+    out.stored_type = type_label(dense_type, target);
+    return out;
+  }
+  out.stored_type = t.type;
+  const auto dtype = dtype_from_name(t.type);
+  const auto ggml_type = ggml_type_by_name(t.type);
+  if (target == Naming::kHf ? !dtype.has_value() : !ggml_type.has_value()) {
+    return unsupported(fmt::format("{}: tensor \"{}\" is stored as {}, which cannot be written",
+                                   model.path().string(), t.name, t.type));
+  }
+  if (dtype.has_value()) out.dtype = *dtype;
+  if (ggml_type.has_value()) out.ggml_type = *ggml_type;
+  return out;
+}
+
+}  // namespace
+
+std::string type_label(DType type, Naming target) {
+  return target == Naming::kHf ? std::string(dtype_name(type))
+                               : ggml_type_info(ggml_type_of(type))->name;
+}
+
+int32_t ggml_type_of(DType type) {
+  switch (type) {
+    case DType::kF32:
+      return kGgmlF32;
+    case DType::kF16:
+      return kGgmlF16;
+    case DType::kBF16:
+      return kGgmlBF16;
+    default:
+      COLDPRESS_CHECK(false);
+  }
+}
+
+Result<Layout> plan_layout(const ExportRequest& request, Naming target) {
+  const Model& model = request.model;
+  std::unordered_set<std::string> quantised(request.quantised.begin(), request.quantised.end());
+  for (const std::string& name : request.quantised) {
+    const SourceTensor* tensor = model.find(name);
+    if (tensor == nullptr) {
+      return not_found(fmt::format("{}: no tensor \"{}\"", model.path().string(), name));
+    }
+    COLDPRESS_CHECK(tensor->shape.size() == 2);
+  }
+  const Naming source = model.is_gguf() ? Naming::kGguf : Naming::kHf;
+  if (source != target) return plan_conversion(request, quantised);
+  Layout layout;
+  for (const SourceTensor& t : model.tensors()) {
+    COLDPRESS_ASSIGN_OR_RETURN(
+        OutputTensor out,
+        same_container(model, t, quantised.contains(t.name), request.dense_type, target));
+    layout.tensors.push_back(std::move(out));
+  }
+  return layout;
+}
+
+int64_t source_row(const OutputTensor& tensor, int64_t r, int64_t rows) {
+  if (tensor.order == RowOrder::kAsSource) return r;
+  const int64_t head_dim = rows / tensor.heads;
+  const int64_t half = head_dim / 2;
+  const int64_t start = r / head_dim * head_dim;
+  const int64_t i = r % head_dim;
+  if (tensor.order == RowOrder::kHalvesToPairs) return start + (i % 2) * half + i / 2;
+  return start + (i % half) * 2 + i / half;
+}
+
+Result<std::span<const std::byte>> stored_bytes(const Model& model, const OutputTensor& tensor,
+                                                std::vector<std::byte>& buffer) {
+  COLDPRESS_CHECK(tensor.how != OutputTensor::How::kQuantised);
+  if (tensor.how == OutputTensor::How::kCopied) {
+    const SourceTensor* source = model.find(tensor.source);
+    COLDPRESS_CHECK(source != nullptr);
+    return source->data;
+  }
+  const auto size = static_cast<std::size_t>(dtype_size(tensor.dtype));
+  if (tensor.source.empty()) {
+    buffer.resize(tensor.values.size() * size);
+    COLDPRESS_CHECK(encode_from_f32(tensor.dtype, tensor.values, buffer));
+    return std::span<const std::byte>(buffer);
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, model.load(tensor.source));
+  // Head order counts along the rows of a matrix and along the elements of a vector.
+  const bool is_vector = values.rows() == 1;
+  const int64_t rows = is_vector ? values.cols() : values.rows();
+  const int64_t cols = is_vector ? 1 : values.cols();
+  buffer.resize(static_cast<std::size_t>(values.size()) * size);
+  // Not for zero: -0.0 would become 0.0.
+  for (int64_t i = 0; i < values.size() && tensor.add != 0.0F; ++i) values.data()[i] += tensor.add;
+  const std::size_t row_bytes = static_cast<std::size_t>(cols) * size;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* row = values.data() + source_row(tensor, r, rows) * cols;
+    COLDPRESS_CHECK(encode_from_f32(
+        tensor.dtype, {row, static_cast<std::size_t>(cols)},
+        std::span(buffer).subspan(static_cast<std::size_t>(r) * row_bytes, row_bytes)));
+  }
+  return std::span<const std::byte>(buffer);
+}
+
+void encode_exact(const OutputTensor& tensor, View2<const float> values,
+                  std::vector<std::byte>& buffer) {
+  const auto cols = static_cast<std::size_t>(values.cols);
+  const std::size_t row_bytes = cols * static_cast<std::size_t>(dtype_size(tensor.dtype));
+  buffer.resize(static_cast<std::size_t>(values.rows) * row_bytes);
+  std::vector<float> decoded(cols);
+  for (int64_t r = 0; r < values.rows; ++r) {
+    const std::span<const float> row(values.row(source_row(tensor, r, values.rows)), cols);
+    const auto bytes =
+        std::span(buffer).subspan(static_cast<std::size_t>(r) * row_bytes, row_bytes);
+    COLDPRESS_CHECK(encode_from_f32(tensor.dtype, row, bytes));
+    COLDPRESS_CHECK(decode_to_f32(tensor.dtype, bytes, decoded));
+    COLDPRESS_CHECK(std::memcmp(decoded.data(), row.data(), cols * sizeof(float)) == 0);
+  }
+}
+
+}  // namespace coldpress

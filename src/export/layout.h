@@ -1,0 +1,62 @@
+// What the output holds: for each tensor its source, name, shape, type and arrangement. Decided
+// from metadata alone, before anything is written.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/dtype.h"
+#include "base/status.h"
+#include "base/view.h"
+#include "export/export.h"
+#include "model/model.h"
+#include "model/table.h"
+
+namespace coldpress {
+
+// Rows of rotary heads: Hugging Face keeps the halves of a head apart, GGUF files of some families
+// keep each pair of rows together (model/table.h, RoleSpec::is_rotary).
+enum class RowOrder { kAsSource, kHalvesToPairs, kPairsToHalves };
+
+struct OutputTensor {
+  using How = ExportedTensor::How;
+  std::string source;  // name in the source; empty: `values` is the content
+  std::string name;
+  std::string shard;  // Hugging Face: file name; empty otherwise
+  std::vector<int64_t> shape;
+  How how = How::kCopied;
+  DType dtype = DType::kF32;  // safetensors, and the type values are encoded to
+  int32_t ggml_type = 0;      // GGUF
+  std::string stored_type;    // as the container spells it
+  RowOrder order = RowOrder::kAsSource;
+  int64_t heads = 0;  // with an order: rows / heads rows each
+  float add = 0.0F;   // to each value (RMS gains)
+  std::vector<float> values;
+};
+
+// The file that the weights are in where a folder has one.
+inline constexpr char kSingleShard[] = "model.safetensors";
+
+struct Layout {
+  std::vector<OutputTensor> tensors;  // in the order in which they are stored
+  std::vector<ExportedTensor> dropped;
+};
+
+std::string type_label(DType type, Naming target);  // as that container spells F32, F16 or BF16
+int32_t ggml_type_of(DType type);                   // F32, F16 or BF16
+
+// The layout of a source written as `target`.
+Result<Layout> plan_layout(const ExportRequest& request, Naming target);
+
+// Row `r` of the output is this row of the source. `rows` is a multiple of 2 * heads.
+int64_t source_row(const OutputTensor& tensor, int64_t r, int64_t rows);
+// The bytes to store for a tensor that was not quantised: the source's own, or `buffer` filled.
+Result<std::span<const std::byte>> stored_bytes(const Model& model, const OutputTensor& tensor,
+                                                std::vector<std::byte>& buffer);
+// The bytes to store for quantised values; CHECKs that they are exact in the tensor's type.
+void encode_exact(const OutputTensor& tensor, View2<const float> values,
+                  std::vector<std::byte>& buffer);
+
+}  // namespace coldpress

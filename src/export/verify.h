@@ -1,0 +1,34 @@
+// Law 1: the file decodes, bit for bit, to the values that were propagated.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "base/view.h"
+#include "export/layout.h"
+#include "model/model.h"
+
+namespace coldpress {
+
+struct ValueHash {
+  uint64_t low = 0;
+  uint64_t high = 0;
+  bool operator==(const ValueHash&) const = default;
+};
+
+// XXH3 (128 bits) of the values' bits, row by row.
+ValueHash hash_values(View2<const float> values);
+
+// Opens the output at `written` with the program's own readers. Each quantised tensor must decode
+// to values with the hash in `hashes` (by source name, in the source's row order), each other
+// tensor hold exactly the bytes that the layout asks for. The error names the first tensor that
+// differs and calls the file `name`.
+Status verify_output(const std::filesystem::path& written, const std::string& name,
+                     const Model& source, const std::vector<OutputTensor>& layout,
+                     const std::map<std::string, ValueHash>& hashes);
+
+}  // namespace coldpress

@@ -1,0 +1,35 @@
+#include "hessian/gram.h"
+
+#include "linalg/blas.h"
+
+namespace coldpress {
+
+void Gram::add(View2<const float> lower, int64_t tokens) {
+  COLDPRESS_CHECK(lower.rows == n() && lower.cols == n());
+  for (int64_t i = 0; i < n(); ++i) {
+    double* sum = sum_.row(i);
+    const float* shard = lower.row(i);
+    for (int64_t j = 0; j <= i; ++j) sum[j] += static_cast<double>(shard[j]);
+  }
+  tokens_ += tokens;
+}
+
+void Gram::add(const Gram& other) {
+  COLDPRESS_CHECK(other.n() == n());
+  for (int64_t i = 0; i < n(); ++i) {
+    for (int64_t j = 0; j <= i; ++j) sum_(i, j) += other.sum_(i, j);
+  }
+  tokens_ += other.tokens_;
+}
+
+MatrixF Gram::normalised() const {
+  MatrixF h(n(), n());
+  const double by = tokens_ > 0 ? 1.0 / static_cast<double>(tokens_) : 0.0;
+  for (int64_t i = 0; i < n(); ++i) {
+    for (int64_t j = 0; j <= i; ++j) h(i, j) = static_cast<float>(sum_(i, j) * by);
+  }
+  mirror_lower(h.view());
+  return h;
+}
+
+}  // namespace coldpress

@@ -1,0 +1,36 @@
+// Raw Gram sums of one tap: sum over tokens of x x^T, kept with their count, divided only by the
+// reader (ALGORITHMS.md §1). Sums are additive, so shards, ranks and checkpoints merge by addition.
+//
+// Accumulation: fp32 inside a shard (one product per window), fp64 across shards, in shard order;
+// the result does not depend on which thread did which shard.
+#pragma once
+
+#include <cstdint>
+
+#include "base/view.h"
+
+namespace coldpress {
+
+class Gram {
+ public:
+  Gram() = default;
+  explicit Gram(int64_t n) : sum_(n, n) {}
+
+  int64_t n() const { return sum_.rows(); }
+  int64_t tokens() const { return tokens_; }
+  // Lower triangle of the raw sum.
+  View2<const double> sum() const { return sum_.view(); }
+
+  // Adds a shard's raw sum (n, n; lower triangle read) over `tokens` tokens.
+  void add(View2<const float> lower, int64_t tokens);
+  void add(const Gram& other);
+
+  // H = sum / tokens, both triangles, fp32. Zero if no token was seen.
+  MatrixF normalised() const;
+
+ private:
+  MatrixD sum_;
+  int64_t tokens_ = 0;
+};
+
+}  // namespace coldpress

@@ -1,0 +1,75 @@
+// The driver: the only code that knows the whole story of a run.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "calibration/windows.h"
+#include "model/model.h"
+#include "parallel/thread_pool.h"
+#include "pipeline/plan.h"
+#include "solver/solver.h"
+
+namespace coldpress {
+
+// What happened to one quantised tensor.
+struct TensorReport {
+  std::string name;
+  std::string role;
+  std::string tap;
+  int block = 0;
+  int64_t rows = 0;
+  int64_t cols = 0;
+  double error = 0;      // relative: f / tr(W H W^T)
+  double rtn_error = 0;  // of RTN on the same grid
+  double bound = 0;      // rate-distortion bound, relative
+  int64_t calibration_tokens = 0;
+  Outcome outcome;
+  double side_bits_per_weight = 0;  // of what is kept beside the grid
+};
+
+// Wall seconds per phase. Forward and Gram run interleaved on all workers: worker seconds /
+// threads.
+struct PhaseTimes {
+  double load = 0;
+  double forward = 0;
+  double gram = 0;
+  double solve = 0;  // factorisations, range search, solver
+  double bound = 0;  // spectra for the rate-distortion bound
+  double write = 0;
+  double total = 0;
+};
+
+struct RunReport {
+  std::vector<TensorReport> tensors;
+  PhaseTimes seconds;
+  double solve_gemm_flops = 0;
+  double mean_error = 0;  // mean of the relative errors
+  double mean_rtn_error = 0;
+  double mean_bound = 0;
+};
+
+// Progress, after every linear: `done` of `total` linears. Called from the driver's thread.
+struct Progress {
+  int block;
+  int blocks;
+  int64_t done;
+  int64_t total;
+  std::string tensor;
+  double mean_error;
+};
+
+struct DriverHooks {
+  // Receives each quantised tensor, (out, in), exactly representable in the plan's dense type.
+  std::function<Status(const std::string& name, View2<const float> values)> put;
+  std::function<void(const Progress&)> progress;  // may be empty
+};
+
+// Presses the model block by block (ALGORITHMS.md §6): each activation is computed once per block,
+// and every tap sees the quantised weights before it.
+Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
+                           const DriverHooks& hooks, ThreadPool& pool);
+
+}  // namespace coldpress

@@ -1,0 +1,205 @@
+#include "pipeline/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "calibration/streamer.h"
+#include "grid/table.h"
+#include "solver/outliers.h"
+#include "solver/table.h"
+
+namespace coldpress {
+namespace {
+
+// A linear of the model and where it sits.
+struct Place {
+  int block;
+  std::string tap;
+  LinearRef linear;
+};
+
+std::map<std::string, Place> linear_places(const Model& model) {
+  std::map<std::string, Place> places;
+  for (int block = 0; block < model.config().blocks; ++block) {
+    for (const Tap& tap : model.taps(block)) {
+      for (const LinearRef& linear : tap.linears) {
+        places[linear.tensor_name] = {block, tap.name, linear};
+      }
+    }
+  }
+  return places;
+}
+
+// Multiply-adds of one window's causal attention in one block, times two.
+double attention_flops(const ModelConfig& c, int64_t length) {
+  return 2.0 * static_cast<double>(length * length * c.heads * c.head_dim);
+}
+
+Status check_outliers(const Recipe& recipe, const SolverMethod& method) {
+  const double fraction = recipe.solver.outlier_fraction;
+  if (!(fraction >= 0 && fraction <= 0.5)) {
+    return invalid_argument(
+        fmt::format("--outliers {:g} is not possible; use a fraction from 0 to 0.5", fraction));
+  }
+  if (fraction == 0 && recipe.solver.outlier_mode != OutlierMode::kUnstructured) {
+    return invalid_argument("--outlier-mode says which outliers to keep; it needs --outliers");
+  }
+  if (method.takes_outliers == (fraction > 0)) return {};
+  if (method.takes_outliers) {
+    return invalid_argument(
+        fmt::format("--method {} needs --outliers, the fraction of the weights to keep beside the "
+                    "grid, such as 0.01",
+                    recipe.method));
+  }
+  std::string able;
+  for (const SolverMethod* m : solver_table()) {
+    if (m->takes_outliers) able += (able.empty() ? "" : " or ") + std::string(m->name);
+  }
+  return invalid_argument(
+      fmt::format("--outliers is not possible with --method {}; use {}", recipe.method, able));
+}
+
+}  // namespace
+
+const PlannedTensor* Plan::find(const std::string& name) const {
+  for (const PlannedTensor& t : tensors) {
+    if (t.name == name) return &t;
+  }
+  return nullptr;
+}
+
+Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
+  COLDPRESS_ASSIGN_OR_RETURN(const GridKind* kind, find_grid(recipe.grid.kind));
+  COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(recipe.method));
+  COLDPRESS_RETURN_IF_ERROR(check_outliers(recipe, *method));
+  const ModelConfig& config = model.config();
+  if (recipe.samples < 1 || recipe.seqlen < 2) {
+    return invalid_argument("calibration needs --samples of at least 1 and --seqlen of at least 2");
+  }
+  if (config.context > 0 && recipe.seqlen > config.context) {
+    return invalid_argument(fmt::format("--seqlen {} is longer than the model's context of {}",
+                                        recipe.seqlen, config.context));
+  }
+  Plan plan;
+  plan.recipe = recipe;
+  const std::map<std::string, Place> places = linear_places(model);
+  const double tokens = static_cast<double>(recipe.samples * recipe.seqlen);
+  int64_t largest_block = 0;
+  double stored_bits = 0;
+  std::map<int, int64_t> block_weights;
+  for (const SourceTensor& source : model.tensors()) {
+    PlannedTensor t;
+    t.name = source.name;
+    t.source_type = source.type;
+    t.shape = source.shape;
+    t.source_bytes = source.data.size();
+    const auto place = places.find(source.name);
+    if (place == places.end()) {
+      t.stored_type = source.type;
+      t.stored_bytes = t.source_bytes;
+      t.reason = source.shape.size() < 2 ? "a vector: norms and biases keep their precision"
+                                         : "not a linear of a block";
+    } else {
+      const auto& [block, tap, linear] = place->second;
+      const Status fits = kind->check(recipe.grid, linear.in);
+      if (!fits.ok()) return fits.with_context("tensor " + source.name);
+      t.action = TensorAction::kQuantise;
+      t.block = block;
+      t.tap = tap;
+      t.role = linear.role;
+      t.stored_type = std::string(dtype_name(recipe.dense_type));
+      const int64_t weights = linear.out * linear.in;
+      t.stored_bytes = static_cast<uint64_t>(weights * dtype_size(recipe.dense_type));
+      t.grid_bits_per_weight = kind->bits_per_weight(recipe.grid, linear.in);
+      t.bits_per_weight =
+          t.grid_bits_per_weight +
+          planned_side_bits(recipe.solver, linear.out, linear.in) / static_cast<double>(weights);
+      plan.quantised_weights += weights;
+      stored_bits += t.bits_per_weight * static_cast<double>(weights);
+      plan.forward_flops += 2.0 * tokens * static_cast<double>(weights);
+      block_weights[block] += weights;
+      largest_block = std::max(largest_block, block_weights[block]);
+    }
+    plan.tensors.push_back(std::move(t));
+  }
+  if (plan.quantised_weights > 0) {
+    plan.bits_per_weight = stored_bits / static_cast<double>(plan.quantised_weights);
+  }
+  int64_t widest = 0;
+  int64_t largest_linear = 0;
+  for (int block = 0; block < config.blocks; ++block) {
+    for (const Tap& tap : model.taps(block)) {
+      plan.gram_flops += tokens * static_cast<double>(tap.width) * static_cast<double>(tap.width);
+      widest = std::max(widest, tap.width);
+      for (const LinearRef& l : tap.linears)
+        largest_linear = std::max(largest_linear, l.out * l.in);
+    }
+    plan.forward_flops +=
+        static_cast<double>(recipe.samples) * attention_flops(config, recipe.seqlen);
+  }
+  // One block in fp32, the streamer's store, one tap's Gram with its factors, one linear's solver
+  // state, and the embedding table while it is read.
+  const auto f32 = static_cast<int64_t>(sizeof(float));
+  const int64_t solver_copies = recipe.solver.outlier_fraction > 0 ? 12 : 5;
+  plan.predicted_peak_bytes = largest_block * f32 +
+                              streamer_bytes(model, recipe.samples, recipe.seqlen, threads) +
+                              4 * widest * widest * f32 + solver_copies * largest_linear * f32 +
+                              config.vocab * config.hidden * f32;
+  return plan;
+}
+
+Json recipe_to_json(const Recipe& r) {
+  return {{"method", r.method},
+          {"grid",
+           {{"kind", r.grid.kind},
+            {"bits", r.grid.bits},
+            {"group", r.grid.group},
+            {"symmetric", r.grid.symmetric},
+            {"clip", r.grid.clip == Clip::kHessian ? "hessian" : "none"}}},
+          {"solver",
+           {{"iterations", r.solver.iterations},
+            {"local_search", r.solver.local_search},
+            {"precondition", r.solver.precondition},
+            {"grow_rho", r.solver.grow_rho},
+            {"effort", r.solver.effort},
+            {"move_scales", r.solver.move_scales},
+            {"refit_rounds", r.solver.refit_rounds},
+            {"outliers", r.solver.outlier_fraction},
+            {"outlier_mode",
+             r.solver.outlier_mode == OutlierMode::kColumns ? "columns" : "unstructured"}}},
+          {"calibration", {{"samples", r.samples}, {"seqlen", r.seqlen}}},
+          {"dense_type", std::string(dtype_name(r.dense_type))}};
+}
+
+Json plan_to_json(const Plan& plan) {
+  Json tensors = Json::array();
+  for (const PlannedTensor& t : plan.tensors) {
+    Json row = {{"name", t.name},
+                {"action", t.action == TensorAction::kQuantise ? "quantise" : "copy"},
+                {"shape", t.shape},
+                {"source_type", t.source_type},
+                {"stored_type", t.stored_type},
+                {"source_bytes", t.source_bytes},
+                {"stored_bytes", t.stored_bytes}};
+    if (t.action == TensorAction::kQuantise) {
+      row["block"] = t.block;
+      row["role"] = t.role;
+      row["tap"] = t.tap;
+      row["bits_per_weight"] = t.bits_per_weight;
+    } else {
+      row["reason"] = t.reason;
+    }
+    tensors.push_back(std::move(row));
+  }
+  return {{"recipe", recipe_to_json(plan.recipe)},
+          {"bits_per_weight", plan.bits_per_weight},
+          {"quantised_weights", plan.quantised_weights},
+          {"predicted_peak_bytes", plan.predicted_peak_bytes},
+          {"forward_flops", plan.forward_flops},
+          {"gram_flops", plan.gram_flops},
+          {"tensors", std::move(tensors)}};
+}
+
+}  // namespace coldpress

@@ -1,0 +1,52 @@
+// The immutable plan of a run: what happens to every tensor of the source, decided and checked from
+// metadata alone, before any weight is read.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "io/json.h"
+#include "model/model.h"
+#include "pipeline/recipe.h"
+
+namespace coldpress {
+
+enum class TensorAction { kQuantise, kCopy };
+
+struct PlannedTensor {
+  std::string name;
+  TensorAction action = TensorAction::kCopy;
+  std::string source_type;
+  std::string stored_type;
+  std::vector<int64_t> shape;
+  uint64_t source_bytes = 0;
+  uint64_t stored_bytes = 0;
+  std::string reason;  // why it is copied
+  // Quantised tensors only.
+  int block = -1;
+  std::string role;
+  std::string tap;
+  double grid_bits_per_weight = 0;  // scales and zeros counted
+  double bits_per_weight = 0;       // with the outliers beside the grid, at most
+};
+
+struct Plan {
+  Recipe recipe;
+  std::vector<PlannedTensor> tensors;  // every tensor of the source, in its order
+  int64_t quantised_weights = 0;
+  double bits_per_weight = 0;  // mean over the quantised weights
+  int64_t predicted_peak_bytes = 0;
+  double forward_flops = 0;  // one pass of the blocks over the calibration tokens
+  double gram_flops = 0;     // SYRK of every tap
+
+  const PlannedTensor* find(const std::string& name) const;
+};
+
+// Refuses what cannot be done, naming the tensor: bits, groups that do not divide, unknown methods.
+Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads);
+
+Json plan_to_json(const Plan& plan);
+
+}  // namespace coldpress

@@ -1,0 +1,28 @@
+// What the user asked for, before any model is looked at.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/dtype.h"
+#include "base/status.h"
+#include "grid/grid.h"
+#include "io/json.h"
+#include "solver/solver.h"
+
+namespace coldpress {
+
+struct Recipe {
+  std::string method = "admm-q";
+  GridOptions grid;
+  SolverOptions solver;
+  int64_t samples = 128;  // calibration windows
+  int64_t seqlen = 512;   // tokens per window
+  // Type that the dequantised weights are stored in. Values are rounded to it before they are
+  // propagated, so the file holds exactly what the later layers were calibrated on.
+  DType dense_type = DType::kF16;
+};
+
+Json recipe_to_json(const Recipe& recipe);
+
+}  // namespace coldpress
