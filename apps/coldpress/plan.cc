@@ -1,0 +1,85 @@
+// coldpress plan: what quantize would do, from metadata alone.
+#include "pipeline/plan.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "catalogue.h"
+#include "io/json.h"
+#include "press_options.h"
+#include "terminal.h"
+#include "verbs.h"
+
+namespace coldpress::cli {
+namespace {
+
+constexpr const char* kExamples =
+    "coldpress plan Llama-3.2-1B --bits 4 --group 128\n"
+    "coldpress plan model.gguf --bits 3 --method gptq --json";
+
+// The calibration text's path, or what to do to get it. A file that does not exist is an error.
+Result<std::string> describe_text(const std::string& file_or_name) {
+  const Result<std::filesystem::path> path = resolve_text(file_or_name);
+  if (path.ok()) return path->string();
+  const bool fetchable = find_in_catalogue(file_or_name) != nullptr;
+  return fetchable ? Result<std::string>(path.status().message())
+                   : Result<std::string>(path.status());
+}
+
+void print_plan(const Plan& plan, const std::string& text) {
+  std::vector<std::vector<std::string>> table = {
+      {"tensor", "shape", "action", "from", "to", "bytes", "bits", "input or reason"}};
+  uint64_t bytes = 0;
+  int64_t quantised = 0;
+  for (const PlannedTensor& tensor : plan.tensors) {
+    const bool quantise = tensor.action == TensorAction::kQuantise;
+    bytes += tensor.stored_bytes;
+    quantised += quantise ? 1 : 0;
+    table.push_back({tensor.name, shape_text(tensor.shape), quantise ? "quantise" : "copy",
+                     tensor.source_type, tensor.stored_type, fmt::format("{}", tensor.stored_bytes),
+                     quantise ? fmt::format("{:.3f}", tensor.bits_per_weight) : "",
+                     quantise ? tensor.tap : tensor.reason});
+  }
+  fmt::print("{}\n", text_table(table));
+  fmt::print("{} of {} tensors quantised: {} weights at {:.3f} bits by {}\n", quantised,
+             plan.tensors.size(), plan.quantised_weights, plan.bits_per_weight, plan.recipe.method);
+  fmt::print("output: {} of tensors, stored as {}\n", human_bytes(static_cast<double>(bytes)),
+             dtype_name(plan.recipe.dense_type));
+  fmt::print("memory: about {} at the peak\n",
+             human_bytes(static_cast<double>(plan.predicted_peak_bytes)));
+  fmt::print("calibration: {} windows of {} tokens ({})\n", plan.recipe.samples, plan.recipe.seqlen,
+             text);
+  fmt::print("work: {:.1f} GFLOP forward, {:.1f} GFLOP of Grams, and the solver\n",
+             1e-9 * plan.forward_flops, 1e-9 * plan.gram_flops);
+}
+
+Status run_plan_verb(const PressOptions& options) {
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
+                             make_plan(*model, options.recipe, thread_count(options.threads)));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::string text, describe_text(options.calibration));
+  if (options.json) {
+    Json json = plan_to_json(plan);
+    json["calibration_text"] = text;
+    fmt::print("{}\n", json.dump(2));
+  } else {
+    print_plan(plan, text);
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app, Run& run) {
+  CLI::App* verb = add_verb(
+      app, "plan", "Show what quantize would do to every tensor; reads no weights", kExamples);
+  auto options = std::make_shared<PressOptions>();
+  add_press_options(*verb, *options);
+  verb->callback([=, &run] { run = [options] { return run_plan_verb(*options); }; });
+}
+
+}  // namespace coldpress::cli

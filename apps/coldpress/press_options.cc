@@ -1,0 +1,80 @@
+#include "press_options.h"
+
+#include <cstdint>
+#include <map>
+
+namespace coldpress::cli {
+
+void add_press_options(CLI::App& verb, PressOptions& options) {
+  Recipe& recipe = options.recipe;
+  verb.add_option("MODEL", options.model, "Hugging Face folder or .gguf file")->required();
+  verb.add_option("--bits", recipe.grid.bits, "Bits per weight, 2 to 8")
+      ->required()
+      ->check(CLI::Range(2, 8));
+  verb.add_option("--grid", recipe.grid.kind, "affine (integers), nf4 or fp4")
+      ->capture_default_str();
+  verb.add_option_function<std::string>(
+          "--group",
+          [&recipe](const std::string& text) {
+            int64_t group = 0;
+            if (text != "channel" && (!CLI::detail::lexical_cast(text, group) || group < 0)) {
+              throw CLI::ValidationError("--group",
+                                         "'" + text + "' is neither a count nor channel");
+            }
+            recipe.grid.group = group;
+          },
+          "Consecutive weights that share a scale; 0 or channel: a whole row")
+      ->type_name("G")
+      ->default_str("channel");
+  verb.add_option("--method", recipe.method,
+                  "rtn, gptq, quantease or admm-q; quantease-outliers or gptq-outliers")
+      ->capture_default_str();
+  verb.add_option("--outliers", recipe.solver.outlier_fraction,
+                  "Fraction of the weights kept beside the grid, such as 0.01")
+      ->check(CLI::Range(0.0, 0.5));
+  verb.add_option_function<std::string>(
+          "--outlier-mode",
+          [&recipe](const std::string& text) {
+            recipe.solver.outlier_mode =
+                text == "columns" ? OutlierMode::kColumns : OutlierMode::kUnstructured;
+          },
+          "Which weights: any, or whole columns")
+      ->check(CLI::IsMember({"unstructured", "columns"}))
+      ->default_str("unstructured");
+  verb.add_option("--effort", recipe.solver.effort,
+                  "How long admm-q may search: 1 (fast) to 5 (best)")
+      ->check(CLI::Range(1, 5))
+      ->capture_default_str();
+  verb.add_option("--refit", recipe.solver.refit_rounds,
+                  "gptq, quantease: rounds of scale refit and sweeps after the method")
+      ->check(CLI::Range(0, 20))
+      ->capture_default_str();
+  verb.add_option_function<std::string>(
+          "--clip",
+          [&recipe](const std::string& text) {
+            recipe.grid.clip = text == "none" ? Clip::kNone : Clip::kHessian;
+          },
+          "Range of a group: shrunk to suit its inputs, or minimum to maximum")
+      ->check(CLI::IsMember({"hessian", "none"}))
+      ->default_str("hessian");
+  verb.add_flag("--symmetric", recipe.grid.symmetric, "Fix the zero at the middle code");
+  verb.add_option("--calibration", options.calibration, "Text file, or a name known to fetch")
+      ->capture_default_str();
+  verb.add_option("--samples", recipe.samples, "Calibration windows")->capture_default_str();
+  verb.add_option("--seqlen", recipe.seqlen, "Tokens per window")->capture_default_str();
+  verb.add_option_function<std::string>(
+          "--dense-type",
+          [&recipe](const std::string& text) {
+            recipe.dense_type = text == "f32"    ? DType::kF32
+                                : text == "bf16" ? DType::kBF16
+                                                 : DType::kF16;
+          },
+          "How the result is stored")
+      ->check(CLI::IsMember({"f16", "bf16", "f32"}))
+      ->default_str("f16");
+  verb.add_option("--threads", options.threads, "Threads (default: all cores)")
+      ->check(CLI::PositiveNumber);
+  verb.add_flag("--json", options.json, "Print JSON for machines");
+}
+
+}  // namespace coldpress::cli

@@ -1,0 +1,25 @@
+// The options that `plan` and `quantize` share: one definition, so that a plan is always the plan
+// of the command that follows it.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "base/status.h"
+#include "pipeline/recipe.h"
+
+namespace coldpress::cli {
+
+struct PressOptions {
+  std::string model;
+  std::string out;
+  std::string calibration = "c4";
+  int threads = 0;  // 0: all cores
+  bool json = false;
+  Recipe recipe;
+};
+
+// Adds every option to `verb`; `options` must outlive the parse.
+void add_press_options(CLI::App& verb, PressOptions& options);
+
+}  // namespace coldpress::cli

@@ -1,0 +1,52 @@
+// Runs a program as a user would and keeps what it said.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace coldpress::test {
+
+struct CommandOptions {
+  std::vector<std::pair<std::string, std::string>> environment;  // added to this process's own
+  std::optional<uint64_t> file_size_limit = std::nullopt;        // bytes: a full disk, in effect
+  bool stderr_is_terminal = false;
+};
+
+struct CommandResult {
+  int exit_code = -1;  // 128 + signal if a signal ended it
+  std::string out;
+  std::string err;
+};
+
+CommandResult run_command(const std::vector<std::string>& argv, const CommandOptions& options = {});
+CommandResult run_coldpress(std::vector<std::string> arguments, const CommandOptions& options = {});
+
+// Fails the test unless the command ended with `exit_code`, printed nothing to stdout and said
+// exactly one line to stderr, "coldpress: ...", that contains each of `parts`.
+void expect_refusal(const CommandResult& result, int exit_code,
+                    const std::vector<std::string>& parts);
+
+// An empty folder that disappears with the test.
+class TempFolder {
+ public:
+  TempFolder();
+  ~TempFolder();
+  TempFolder(const TempFolder&) = delete;
+  TempFolder& operator=(const TempFolder&) = delete;
+  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
+  const std::filesystem::path& path() const { return path_; }
+  // Names directly inside, sorted.
+  std::vector<std::string> list() const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+std::string read_file(const std::filesystem::path& path);
+void write_file(const std::filesystem::path& path, const std::string& bytes);
+
+}  // namespace coldpress::test

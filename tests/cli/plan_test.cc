@@ -1,0 +1,156 @@
+// coldpress plan: every option shows, and what cannot be done is refused before any work.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "io/json.h"
+#include "tests/cli/command.h"
+#include "tests/cli/tiny_model.h"
+
+namespace coldpress::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ContainsRegex;
+using testing::HasSubstr;
+
+class PlanVerb : public testing::Test {
+ protected:
+  void SetUp() override {
+    model_ = folder_ / "model";
+    text_ = folder_ / "text.txt";
+    write_tiny_model(model_);
+    write_tiny_text(text_);
+  }
+  CommandResult plan(const std::vector<std::string>& options) {
+    std::vector<std::string> arguments = {"plan", model_, "--calibration", text_};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return run_coldpress(arguments, {.environment = {{"XDG_CACHE_HOME", folder_ / "cache"}}});
+  }
+  Json plan_json(std::vector<std::string> options) {
+    options.push_back("--json");
+    const CommandResult result = plan(options);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    auto json = parse_json(result.out, "stdout");
+    EXPECT_TRUE(json.ok());
+    return json.ok() ? *json : Json();
+  }
+  TempFolder folder_;
+  fs::path model_;
+  fs::path text_;
+};
+
+TEST_F(PlanVerb, TellsWhatHappensToEveryTensor) {
+  const CommandResult result = plan({"--bits", "3"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, ContainsRegex("model.layers.0.mlp.up_proj.weight +256x128 +quantise"));
+  EXPECT_THAT(result.out, ContainsRegex("model.norm.weight +128 +copy +F32 +F32 +512"));
+  EXPECT_THAT(result.out, HasSubstr("14 of 21 tensors quantised"));
+  EXPECT_THAT(result.out, HasSubstr("128 windows of 512 tokens (" + text_.string() + ")"));
+}
+
+TEST_F(PlanVerb, EveryTensorOfTheSourceIsInTheJson) {
+  const Json json = plan_json({"--bits", "3"});
+  ASSERT_EQ(json["tensors"].size(), 21u);
+  int quantised = 0;
+  for (const auto& tensor : json["tensors"]) {
+    quantised += tensor["action"] == "quantise" ? 1 : 0;
+    EXPECT_TRUE(tensor["action"] == "quantise" || tensor.contains("reason")) << tensor;
+  }
+  EXPECT_EQ(quantised, kTinyLinears);
+}
+
+TEST_F(PlanVerb, EachOptionOfTheRecipeArrives) {
+  const Json recipe = plan_json({"--bits", "5", "--group", "32", "--method", "gptq", "--clip",
+                                 "none", "--symmetric", "--samples", "7", "--seqlen", "33",
+                                 "--dense-type", "bf16", "--effort", "2"})["recipe"];
+  EXPECT_EQ(recipe["method"], "gptq");
+  EXPECT_EQ(recipe["grid"]["bits"], 5);
+  EXPECT_EQ(recipe["grid"]["group"], 32);
+  EXPECT_EQ(recipe["grid"]["symmetric"], true);
+  EXPECT_EQ(recipe["grid"]["clip"], "none");
+  EXPECT_EQ(recipe["calibration"]["samples"], 7);
+  EXPECT_EQ(recipe["calibration"]["seqlen"], 33);
+  EXPECT_EQ(recipe["dense_type"], "BF16");
+  EXPECT_EQ(recipe["solver"]["effort"], 2);
+}
+
+TEST_F(PlanVerb, OutliersArriveCostBitsAndAreRefusedElsewhere) {
+  const std::vector<std::string> some = {
+      "--bits",     "3",    "--method",       "quantease-outliers",
+      "--outliers", "0.01", "--outlier-mode", "columns"};
+  const Json plan_with = plan_json(some);
+  EXPECT_EQ(plan_with["recipe"]["solver"]["outliers"], 0.01);
+  EXPECT_EQ(plan_with["recipe"]["solver"]["outlier_mode"], "columns");
+  EXPECT_GT(plan_with["bits_per_weight"], plan_json({"--bits", "3"})["bits_per_weight"]);
+  expect_refusal(plan({"--bits", "3", "--outliers", "0.01"}), 1, {"admm-q", "quantease-outliers"});
+}
+
+TEST_F(PlanVerb, TableGridsArriveAndRefuseOtherBits) {
+  for (const std::string grid : {"nf4", "fp4"}) {
+    EXPECT_EQ(plan_json({"--bits", "4", "--grid", grid})["recipe"]["grid"]["kind"], grid);
+    expect_refusal(plan({"--bits", "3", "--grid", grid}), 1, {grid, "--bits 4"});
+    expect_refusal(plan({"--bits", "4", "--grid", grid, "--symmetric"}), 1, {"--symmetric", grid});
+  }
+  EXPECT_EQ(plan_json({"--bits", "4"})["recipe"]["grid"]["kind"], "affine");
+  expect_refusal(plan({"--bits", "4", "--grid", "nf5"}), 1, {"nf5", "affine", "fp4", "nf4"});
+}
+
+TEST_F(PlanVerb, TheDefaultsAreThoseOfTheDocumentation) {
+  const Json recipe = plan_json({"--bits", "3"})["recipe"];
+  EXPECT_EQ(recipe["method"], "admm-q");
+  EXPECT_EQ(recipe["grid"]["group"], 0);
+  EXPECT_EQ(recipe["grid"]["symmetric"], false);
+  EXPECT_EQ(recipe["grid"]["clip"], "hessian");
+  EXPECT_EQ(recipe["calibration"]["samples"], 128);
+  EXPECT_EQ(recipe["calibration"]["seqlen"], 512);
+  EXPECT_EQ(recipe["dense_type"], "F16");
+  EXPECT_EQ(recipe["solver"]["effort"], 3);
+}
+
+TEST_F(PlanVerb, ChannelAndZeroAreTheSameGroup) {
+  EXPECT_EQ(plan({"--bits", "3", "--group", "channel"}).out,
+            plan({"--bits", "3", "--group", "0"}).out);
+}
+
+TEST_F(PlanVerb, MoreThreadsNeedMoreMemory) {
+  EXPECT_LT(plan_json({"--bits", "3", "--threads", "1"})["predicted_peak_bytes"],
+            plan_json({"--bits", "3", "--threads", "8"})["predicted_peak_bytes"]);
+}
+
+TEST_F(PlanVerb, SaysHowToFetchTheDefaultText) {
+  const CommandResult result = run_coldpress(
+      {"plan", model_, "--bits", "3"}, {.environment = {{"XDG_CACHE_HOME", folder_ / "cache"}}});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("run coldpress fetch c4"));
+}
+
+TEST_F(PlanVerb, RefusesAGroupThatDoesNotDivide) {
+  expect_refusal(plan({"--bits", "3", "--group", "48"}), 1, {"48", "self_attn", "64"});
+}
+
+TEST_F(PlanVerb, RefusesAnUnknownMethodAndListsTheKnown) {
+  expect_refusal(plan({"--bits", "3", "--method", "magic"}), 1,
+                 {"magic", "rtn", "gptq", "quantease", "admm-q"});
+}
+
+TEST_F(PlanVerb, RefusesBadValuesAsUsageErrors) {
+  expect_refusal(plan({}), 2, {"--bits"});
+  expect_refusal(plan({"--bits", "9"}), 2, {"--bits"});
+  expect_refusal(plan({"--bits", "3", "--group", "some"}), 2, {"--group", "some"});
+  expect_refusal(plan({"--bits", "3", "--clip", "tight"}), 2, {"--clip"});
+  expect_refusal(plan({"--bits", "3", "--dense-type", "f8"}), 2, {"--dense-type"});
+  expect_refusal(plan({"--bits", "3", "--effort", "6"}), 2, {"--effort"});
+  expect_refusal(plan({"--bits", "3", "--threads", "0"}), 2, {"--threads"});
+}
+
+TEST_F(PlanVerb, RefusesAMissingText) {
+  expect_refusal(run_coldpress({"plan", model_, "--bits", "3", "--calibration", "nowhere.txt"}), 1,
+                 {"nowhere.txt", "c4"});
+}
+
+}  // namespace
+}  // namespace coldpress::test
