@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Writes a few small valid inputs per fuzz target, for the fuzzers to start from.
+
+usage: make_corpus.py FOLDER   (writes FOLDER/<target>/*; standard library only)
+"""
+
+import json
+import pathlib
+import struct
+import sys
+
+U8, I8, U16, I16, U32, I32, F32, BOOL, STRING, ARRAY, U64, I64, F64 = range(13)
+SCALARS = {U8: "B", I8: "b", U16: "H", I16: "h", U32: "I", I32: "i", F32: "f", BOOL: "B", U64: "Q",
+           I64: "q", F64: "d"}
+
+
+def text(s):
+    raw = s.encode()
+    return struct.pack("<Q", len(raw)) + raw
+
+
+def gguf_value(kind, value):
+    if kind == STRING:
+        return text(value)
+    if kind == ARRAY:
+        element, items = value
+        return struct.pack("<IQ", element, len(items)) + b"".join(
+            gguf_value(element, item) for item in items)
+    return struct.pack("<" + SCALARS[kind], value)
+
+
+def gguf(metadata, tensors, version=3, alignment=32):
+    """metadata: [(key, kind, value)]; tensors: [(name, ne, ggml type, data)]."""
+    out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(metadata))
+    for key, kind, value in metadata:
+        out += text(key) + struct.pack("<I", kind) + gguf_value(kind, value)
+    offset, data = 0, b""
+    for name, ne, kind, raw in tensors:
+        out += text(name) + struct.pack("<I", len(ne)) + struct.pack(f"<{len(ne)}q", *ne)
+        out += struct.pack("<iQ", kind, offset)
+        padded = raw + b"\0" * (-len(raw) % alignment)
+        data += padded
+        offset += len(padded)
+    return out + b"\0" * (-len(out) % alignment) + data
+
+
+def safetensors(tensors, metadata=None):
+    """tensors: [(name, dtype, shape, data)]."""
+    header, data = ({"__metadata__": metadata} if metadata else {}), b""
+    for name, dtype, shape, raw in tensors:
+        header[name] = {"dtype": dtype, "shape": shape,
+                        "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    raw = json.dumps(header).encode()
+    return struct.pack("<Q", len(raw)) + raw + data
+
+
+def gguf_seeds():
+    vocabulary = ["a", "b", "ab", "<|end|>"]
+    model = [
+        ("general.architecture", STRING, "llama"), ("llama.block_count", U32, 1),
+        ("llama.context_length", U32, 32), ("llama.embedding_length", U32, 32),
+        ("llama.feed_forward_length", U32, 32), ("llama.attention.head_count", U32, 2),
+        ("llama.attention.head_count_kv", U32, 1),
+        ("llama.attention.layer_norm_rms_epsilon", F32, 1e-5),
+        ("llama.rope.freq_base", F32, 1e4), ("llama.rope.dimension_count", U32, 16),
+        ("tokenizer.ggml.model", STRING, "gpt2"), ("tokenizer.ggml.pre", STRING, "gpt-2"),
+        ("tokenizer.ggml.tokens", ARRAY, (STRING, vocabulary)),
+        ("tokenizer.ggml.token_type", ARRAY, (I32, [1, 1, 1, 3])),
+        ("tokenizer.ggml.merges", ARRAY, (STRING, ["a b"])),
+        ("tokenizer.ggml.eos_token_id", U32, 3), ("tokenizer.ggml.add_bos_token", BOOL, 0),
+    ]
+    every_kind = [(f"k{kind}", kind, 1) for kind in SCALARS] + [
+        (f"a{kind}", ARRAY, (kind, [1, 0])) for kind in SCALARS]
+    yield "model", gguf(model, [("token_embd.weight", [32, 4], 2, b"q" * 72),
+                                ("output_norm.weight", [32], 0, b"\0" * 128)])
+    yield "kinds", gguf(every_kind, [], version=2)
+    yield "aligned", gguf([("general.alignment", U32, 8)],
+                          [("t", [2, 1, 1, 1], 1, b"abcd"), ("u", [], 0, b"abcd")], alignment=8)
+    for kind, size, elements in [(3, 20, 32), (6, 22, 32), (8, 34, 32), (10, 84, 256),
+                                 (12, 144, 256), (14, 210, 256), (18, 98, 256), (20, 18, 32),
+                                 (30, 2, 1), (39, 17, 32)]:
+        yield f"type{kind}", gguf([], [("t", [elements], kind, bytes(range(size)))
+                                       if size < 256 else ("t", [elements], kind, b"\1" * size)])
+
+
+def safetensors_seeds():
+    yield "empty", safetensors([])
+    yield "some", safetensors([("a", "F32", [1], b"abcd"), ("b", "BF16", [1, 2], b"abcd"),
+                               ("c", "F16", [], b"ab"), ("d", "I64", [0, 3], b"")],
+                              {"format": "pt"})
+
+
+def config_seeds():
+    base = {"hidden_size": 128, "intermediate_size": 256, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "num_hidden_layers": 3, "vocab_size": 512,
+            "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "hidden_act": "silu"}
+    yield "llama", {**base, "model_type": "llama", "tie_word_embeddings": True,
+                    "rope_theta": 1e4, "torch_dtype": "bfloat16",
+                    "rope_scaling": {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+                                     "high_freq_factor": 4.0,
+                                     "original_max_position_embeddings": 128}}
+    yield "linear", {**base, "model_type": "llama", "attention_bias": True, "mlp_bias": True,
+                     "rope_parameters": {"rope_type": "linear", "factor": 2.0, "rope_theta": 5e5}}
+    yield "mistral", {**base, "model_type": "mistral", "sliding_window": 64, "head_dim": 32}
+    yield "qwen2", {**base, "model_type": "qwen2", "use_sliding_window": True,
+                    "sliding_window": 64, "max_window_layers": 1}
+    yield "qwen3", {**base, "model_type": "qwen3", "head_dim": 32,
+                    "layer_types": ["full_attention"] * 3}
+    yield "gemma3", {**base, "model_type": "gemma3_text", "head_dim": 32,
+                     "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 32,
+                     "sliding_window": 64, "layer_types": ["sliding_attention"] * 2 +
+                     ["full_attention"],
+                     "rope_parameters": {"full_attention": {"rope_type": "default",
+                                                            "rope_theta": 1e6},
+                                         "sliding_attention": {"rope_type": "default",
+                                                               "rope_theta": 1e4}}}
+
+
+def main():
+    root = pathlib.Path(sys.argv[1])
+    seeds = {"gguf_fuzz": gguf_seeds(), "safetensors_fuzz": safetensors_seeds(),
+             "config_fuzz": ((n, json.dumps(c).encode()) for n, c in config_seeds())}
+    for target, files in seeds.items():
+        (root / target).mkdir(parents=True, exist_ok=True)
+        for name, data in files:
+            (root / target / name).write_bytes(data)
+
+
+main()
