@@ -6,8 +6,6 @@ find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
-pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
-
 # CBLAS + LAPACKE (OpenBLAS).
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 find_library(COLDPRESS_LAPACKE lapacke REQUIRED)
