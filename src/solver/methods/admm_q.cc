@@ -13,8 +13,9 @@
 //   local search projected coordinate sweeps (solver/sweep.h)
 //
 // Beyond the paper, each bought by measurement (docs/solvers.md): starting scales judged by error
-// feedback, scales that move with the iterates, refit at the end, several starts; per row the best
-// of all that was tried wins, so the result is never above error feedback's.
+// feedback, scales that move with the iterates, refit at the end, several starts, each followed by
+// a restart from the best point; per row the best of all that was tried wins, so the result is
+// never above error feedback's.
 //
 // Memory beyond the problem and the solution: 4 copies of W (each strip's w', D, U and best q'), 3
 // of H (the tap's factor, P and the next P), and per thread a few strips of at most 192 rows.
@@ -42,20 +43,22 @@ constexpr double kRhoGrowth = 40;      // last rho over first
 constexpr double kFixedRho = 0.3;      // where rho does not grow
 constexpr double kFewChanges = 0.002;  // share of codes that change in an iteration
 constexpr int kFixedScaleLevels = 5;   // levels before the scales begin to move
+constexpr double kRestartRho = 3;      // first rho of a restart over that of a start
 
 // What each effort buys.
 struct Effort {
   int iterations;
-  int trials;  // of kTrials
-  int starts;  // of kStarts
+  int trials;    // of kTrials
+  int starts;    // of kStarts
+  bool restart;  // after each start, ADMM once more from the best point of each row
   int refit_rounds;
 };
 constexpr std::array<Effort, 5> kEfforts = {{
-    {30, 0, 1, 0},
-    {40, 0, 1, 1},
-    {60, 10, 1, 3},
-    {80, 6, 2, 3},
-    {80, 14, 6, 4},
+    {30, 0, 1, false, 0},
+    {40, 0, 1, false, 1},
+    {60, 10, 1, false, 3},
+    {80, 10, 2, true, 3},
+    {80, 14, 8, true, 4},
 }};
 struct Trial {
   float scale_factor;
@@ -80,8 +83,8 @@ struct Start {
   std::size_t rank;
   float factor;
 };
-constexpr std::array<Start, 6> kStarts = {
-    {{0, 1.0F}, {1, 1.0F}, {0, 1.05F}, {2, 1.0F}, {0, 0.97F}, {3, 1.0F}}};
+constexpr std::array<Start, 8> kStarts = {
+    {{0, 1.0F}, {1, 1.0F}, {0, 1.05F}, {2, 1.0F}, {0, 0.97F}, {3, 1.0F}, {4, 1.0F}, {1, 1.05F}}};
 
 // The best point of a strip so far, row by row. It keeps no copy of the weights.
 struct Best {
@@ -291,30 +294,54 @@ void judge_trials(Search* search) {
   });
 }
 
-// One ADMM run from `start`'s scales, local search and refit; candidates go to search->best.
-void run_admm(Search* search, const Start& start) {
-  const TapHessian& h = *search->problem.hessian;
-  const int64_t n = search->problem.w.cols;
-  const auto count = static_cast<int64_t>(search->best.size());
-  const std::span<const Trial> trials = trials_of(*search);
+// States of all strips, each made by make(strip index): scales and D; U is 0.
+template <typename Make>
+std::vector<StripState> make_states(Search* search, Make make) {
   std::vector<StripState> states(search->best.size());
-  search->pool.for_each(count, [&](int64_t s, int) {
+  search->pool.for_each(static_cast<int64_t>(states.size()), [&](int64_t s, int) {
     StripState& state = states[static_cast<std::size_t>(s)];
-    const StripRange range = search->best[static_cast<std::size_t>(s)].range;
+    state = make(static_cast<std::size_t>(s));
+    state.u = MatrixF(state.strip.n(), state.strip.lanes());
+  });
+  return states;
+}
+
+// RTN, or the given codes, on `start`'s scales.
+std::vector<StripState> states_at(Search* search, const Start& start) {
+  return make_states(search, [&](std::size_t s) {
+    const StripRange range = search->best[s].range;
     const Strip given(search->problem, range.row0, range.rows);
     std::vector<std::size_t> pick;
-    for (const std::vector<std::size_t>& ranked : search->ranking[static_cast<std::size_t>(s)]) {
+    for (const std::vector<std::size_t>& ranked : search->ranking[s]) {
       pick.push_back(ranked[std::min(start.rank, ranked.size() - 1)]);
     }
-    state.strip = strip_on_trials(given, trials, pick, start.factor);
+    StripState state;
+    state.strip = strip_on_trials(given, trials_of(*search), pick, start.factor);
     state.d = state.strip.start();
-    state.u = MatrixF(n, state.strip.lanes());
+    return state;
   });
+}
 
+// Each row's best point so far, on its own scales.
+std::vector<StripState> states_at_best(Search* search) {
+  return make_states(search, [&](std::size_t s) {
+    StripState state;
+    state.strip = search->best[s].strip(search->problem);
+    state.d = search->best[s].q.clone();
+    return state;
+  });
+}
+
+// One ADMM run from `states`, the first rho times `rho_factor`, then local search and refit;
+// candidates go to search->best.
+void run_admm(Search* search, std::vector<StripState> states, double rho_factor) {
+  const TapHessian& h = *search->problem.hessian;
+  const int64_t n = search->problem.w.cols;
+  const auto count = static_cast<int64_t>(states.size());
   const SolverOptions& o = search->options;
   const int levels = (search->effort.iterations + kPerLevel - 1) / kPerLevel;
   const double growth = o.grow_rho && levels > 1 ? std::pow(kRhoGrowth, 1.0 / (levels - 1)) : 1.0;
-  double rho = o.grow_rho ? first_rho(search->factor) : kFixedRho;
+  double rho = (o.grow_rho ? first_rho(search->factor) : kFixedRho) * rho_factor;
   std::vector<Scratch> scratch(static_cast<std::size_t>(search->pool.threads()));
   const double entries = static_cast<double>(search->problem.w.rows) * static_cast<double>(n);
   MatrixF p(n, n);
@@ -377,7 +404,8 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
   if (search.factor != nullptr) search.outcome.damping = search.factor->damping;
   judge_trials(&search);
   for (int k = 0; k < search.effort.starts; ++k) {
-    run_admm(&search, kStarts[static_cast<std::size_t>(k)]);
+    run_admm(&search, states_at(&search, kStarts[static_cast<std::size_t>(k)]), 1);
+    if (search.effort.restart) run_admm(&search, states_at_best(&search), kRestartRho);
   }
 
   LayerSolution solution = start_solution(problem);
@@ -389,9 +417,9 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
   });
   finish_solution(rows, &solution);
   const auto size = static_cast<double>(problem.w.cols);
-  const double products =
-      search.outcome.iterations + 0.5 * search.effort.trials +
-      search.effort.starts * (search.local_search + 5.0 * search.effort.refit_rounds);
+  const int runs = search.effort.starts * (search.effort.restart ? 2 : 1);
+  const double products = search.outcome.iterations + 0.5 * search.effort.trials +
+                          runs * (search.local_search + 5.0 * search.effort.refit_rounds);
   solution.gemm_flops =
       2.0 * products * static_cast<double>(problem.w.rows) * size * size +
       search.outcome.iterations / static_cast<double>(kPerLevel) * size * size * size;
