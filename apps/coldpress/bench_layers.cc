@@ -289,7 +289,7 @@ void add_bench_layers(CLI::App& bench, Run& run) {
       ->check(CLI::IsMember({"hessian", "none"}));
   layers->add_flag("--symmetric", options->symmetric, "fix the zero at the middle code");
   layers->add_option("--refit", options->solver.refit_rounds,
-                     "gptq, quantease: rounds of scale refit");
+                     "rtn, gptq, quantease: most rounds of scale refit");
   layers->add_option("--iterations", options->solver.iterations, "of the method (0: its default)");
   layers->add_option("--effort", options->solver.effort, "1 (fast) to 5 (best)")
       ->check(CLI::Range(1, 5));

@@ -46,7 +46,7 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
       ->check(CLI::Range(1, 5))
       ->capture_default_str();
   verb.add_option("--refit", recipe.solver.refit_rounds,
-                  "gptq, quantease: rounds of scale refit and sweeps after the method")
+                  "rtn, gptq, quantease: most rounds of scale refit and sweeps after the method")
       ->check(CLI::Range(0, 20))
       ->capture_default_str();
   verb.add_option_function<std::string>(

@@ -1,27 +1,51 @@
 #include "solver/polish.h"
 
+#include <numeric>
+#include <vector>
+
+#include "solver/greedy.h"
 #include "solver/refit.h"
 #include "solver/sweep.h"
 
 namespace coldpress {
 
 void polish(Strip* strip, View2<float> q, const PolishOptions& options) {
-  if (options.sweeps == 0 && options.refit_rounds == 0) return;
+  if (options.greedy_moves == 0 && options.sweeps == 0 && options.refit_rounds == 0) return;
   const View2<const float> correlation = strip->problem().hessian->correlation();
   SweepScratch scratch;
   MatrixF e(strip->n(), strip->lanes());
-  const auto sweep = [&](int count) {
-    const float* w = strip->w().data;
+  const float* w = strip->w().data;
+  const auto take_errors = [&] {
     for (int64_t at = 0; at < e.size(); ++at) e.data()[at] = w[at] - q.data[at];
+  };
+  const auto take_point = [&] {
+    for (int64_t at = 0; at < e.size(); ++at) q.data[at] = w[at] - e.data()[at];
+  };
+  const auto sweep = [&](int count) {
     for (int k = 0; k < count; ++k) {
       if (coordinate_sweep(*strip, correlation, false, e.view(), &scratch) == 0) break;
     }
-    for (int64_t at = 0; at < e.size(); ++at) q.data[at] = w[at] - e.data()[at];
   };
-  if (options.sweeps > 0) sweep(options.sweeps);
+  take_errors();
+  if (options.greedy_moves > 0) greedy_moves(*strip, correlation, options.greedy_moves, e.view());
+  sweep(options.sweeps);
+  take_point();
+  if (options.refit_rounds == 0) return;
+  MatrixF product(strip->n(), strip->lanes());
+  const auto total = [&] {
+    const std::vector<double> f = strip->errors(e.view(), product.view());
+    return std::accumulate(f.begin(), f.end(), 0.0);
+  };
+  double before = total();
   for (int round = 0; round < options.refit_rounds; ++round) {
     refit_scales(strip, q);
+    take_errors();
     sweep(options.refit_sweeps);
+    take_point();
+    if (round + 1 == options.refit_rounds) break;
+    const double after = total();
+    if (!(before - after > options.refit_gain * before)) break;
+    before = after;
   }
 }
 

@@ -52,7 +52,7 @@ struct SolverOptions {
   bool precondition = true;     // ADMM-Q: penalise in the unit-diagonal frame
   bool grow_rho = true;         // ADMM-Q: false keeps rho constant
   bool move_scales = true;      // ADMM-Q: search and refit scales; false keeps the given grid
-  int refit_rounds = 0;         // GPTQ, QuantEase: rounds of scale refit and sweeps at the end
+  int refit_rounds = 0;         // RTN, GPTQ, QuantEase: most rounds of scale refit and sweeps
   double outlier_fraction = 0;  // of the entries (or of the columns) kept beside the grid, 0..0.5
   OutlierMode outlier_mode = OutlierMode::kUnstructured;
   OutlierSelector outlier_selector = OutlierSelector::kIterative;

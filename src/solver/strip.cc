@@ -137,6 +137,37 @@ void Strip::project(int64_t j, const float* t, float* q) const {
   }
 }
 
+void Strip::project_row(int64_t lane, const float* t, float* q) const {
+  const std::vector<float>& level = problem_->grid->level;
+  const float top = static_cast<float>(problem_->grid->levels - 1);
+  const float* d = d_.data();
+  const float* inverse_d = inverse_d_.data();
+  for (int64_t g = 0; g < scale_.rows(); ++g) {
+    const float s = scale_(g, lane);
+    const float inverse = inverse_scale_(g, lane);
+    const float z = zero_(g, lane);
+    const int64_t first = g * group();
+    const int64_t last = first + group();
+    if (thresholds_.empty()) {
+#pragma omp simd
+      for (int64_t j = first; j < last; ++j) {
+        const float c = std::min(std::max(0.0F, std::rint(t[j] * inverse_d[j] * inverse + z)), top);
+        q[j] = s * (c - z) * d[j];
+      }
+      continue;
+    }
+#pragma omp simd
+    for (int64_t j = first; j < last; ++j) {
+      const float x = t[j] * inverse_d[j] * inverse + z;
+      float v = level[0];
+      for (std::size_t c = 0; c < thresholds_.size(); ++c) {
+        v = x > thresholds_[c] ? level[c + 1] : v;
+      }
+      q[j] = s * (v - z) * d[j];
+    }
+  }
+}
+
 MatrixF Strip::round_to_nearest() const {
   MatrixF q(n(), lanes());
   for (int64_t j = 0; j < n(); ++j) project(j, w_.row(j), q.row(j));

@@ -45,6 +45,9 @@ class Strip {
   // to the lowest code. A dead column gives 0.
   void project(int64_t j, const float* t, float* q) const;
 
+  // The same for one lane: t, q (n). Bit for bit what project() gives column by column.
+  void project_row(int64_t lane, const float* t, float* q) const;
+
   // The starting point: problem.init if given, else RTN. Shape (n, lanes).
   MatrixF start() const;
   MatrixF round_to_nearest() const;

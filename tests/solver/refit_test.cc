@@ -79,9 +79,9 @@ TEST(RefitScales, LeavesAloneWhatCannotBeSolved) {
   }
 }
 
-TEST(Polish, RefitRoundsPayForGptqAndQuantEase) {
+TEST(Polish, RefitRoundsPayForMethodsWithFrozenScales) {
   ThreadPool pool(1);
-  for (const char* name : {"gptq", "quantease"}) {
+  for (const char* name : {"rtn", "gptq", "quantease"}) {
     testing::Fixture f =
         testing::make_fixture(32, 96, HessianKind::kCorrelated, 8, {.bits = 3, .group = 32});
     const SolverMethod& method = **find_solver(name);
