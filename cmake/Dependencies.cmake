@@ -13,7 +13,7 @@ add_library(coldpress_blas INTERFACE)
 target_link_libraries(coldpress_blas INTERFACE ${COLDPRESS_LAPACKE} PkgConfig::OPENBLAS)
 add_library(coldpress::blas ALIAS coldpress_blas)
 
-# ggml + libllama, built once by scripts/build-llama and cached outside the clone.
+# ggml, libllama and its chat-template engine, built once by scripts/build-llama and cached outside the clone.
 set(coldpress_llama_prefix "${COLDPRESS_LLAMA_CPP_DIR}")
 if(NOT coldpress_llama_prefix)
   execute_process(
@@ -35,5 +35,7 @@ coldpress_import(ggml-cpu ggml-base)
 coldpress_import(ggml-blas ggml-base coldpress::blas)
 coldpress_import(ggml ggml-cpu ggml-blas ggml-base)
 coldpress_import(llama ggml)
+coldpress_import(llama-jinja ggml-base)
 add_library(coldpress::ggml ALIAS ggml)
 add_library(coldpress::llama ALIAS llama)
+add_library(coldpress::jinja ALIAS llama-jinja)

@@ -117,9 +117,16 @@ def config_seeds():
                                                                "rope_theta": 1e4}}}
 
 
+def records_seeds():
+    yield "text", b'{"text": "a"}\n\n{"text": "b", "id": 1}\r\n'
+    yield "chat", b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}'
+    yield "ids", b'{"tokens": [1, 2]}\n{"input_ids": []}'
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
-    seeds = {"gguf_fuzz": gguf_seeds(), "safetensors_fuzz": safetensors_seeds(),
+    seeds = {"gguf_fuzz": gguf_seeds(), "records_fuzz": records_seeds(),
+             "safetensors_fuzz": safetensors_seeds(),
              "config_fuzz": ((n, json.dumps(c).encode()) for n, c in config_seeds())}
     for target, files in seeds.items():
         (root / target).mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,17 @@
 
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
+#include "base/hash.h"
+#include "calibration/overlap.h"
 #include "catalogue.h"
 #include "eval/perplexity.h"
 #include "io/file.h"
 #include "io/json.h"
+#include "report/read_manifest.h"
 #include "terminal.h"
 #include "verbs.h"
 
@@ -23,10 +28,46 @@ struct Options {
   std::string model;
   std::string text;
   std::string protocol;
+  std::string tokenizer_pre;
   int64_t windows = 0;
   int threads = 0;
   bool json = false;
 };
+
+// What the text shares with the calibration of a pressed model; nothing where that is not known.
+Result<std::optional<Json>> overlap_of(const Options& options, const Tokenizer& tokenizer,
+                                       const std::string& text) {
+  COLDPRESS_ASSIGN_OR_RETURN(const std::optional<Json> manifest, read_manifest(options.model));
+  if (!manifest || !manifest->is_object()) return std::optional<Json>();
+  const Json calibration = manifest->value("calibration", Json::object());
+  if (!calibration.is_object() || !calibration.contains("sketch")) return std::optional<Json>();
+  bool same_file = false;
+  const Json sources = calibration.value("sources", Json::array());
+  for (const Json& source : sources) {
+    same_file = same_file || (source.is_object() && source.contains("text_hash") &&
+                              source["text_hash"] == xxh3_128_hex(text));
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(const CalibrationSketch sketch,
+                             sketch_from_json(calibration["sketch"], options.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.encode(text, true));
+  const Overlap overlap = find_overlap(sketch, ids);
+  return std::optional<Json>(Json{{"same_file", same_file},
+                                  {"passages_sampled", overlap.sampled},
+                                  {"passages_found", overlap.found},
+                                  {"share_of_calibration", overlap.share_of_calibration},
+                                  {"share_of_text", overlap.share_of_text}});
+}
+
+void warn_of_overlap(const Json& overlap, const Options& options) {
+  constexpr int64_t kAccident = 1;  // one passage may be a common phrase
+  if (overlap["passages_found"].get<int64_t>() > kAccident) {
+    print_warning(fmt::format(
+        "{:.1f} % of the text this model was calibrated on is in {}: its perplexity flatters",
+        100 * overlap["share_of_calibration"].get<double>(), options.text));
+  } else if (overlap["same_file"].get<bool>()) {
+    print_warning(fmt::format("this model was calibrated on other parts of {}", options.text));
+  }
+}
 
 Json to_json(const EvalResult& result, const Options& options) {
   return {{"model", options.model},
@@ -50,8 +91,11 @@ Status run_eval(const Options& options) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::filesystem::path path, resolve_text(options.text));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                             Tokenizer::open(options.model));
+                             Tokenizer::open(options.model, options.tokenizer_pre));
   COLDPRESS_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
+
+  COLDPRESS_ASSIGN_OR_RETURN(const std::optional<Json> overlap,
+                             overlap_of(options, *tokenizer, text));
 
   ThreadPool pool(thread_count(options.threads));
   ProgressBar bar("evaluating");
@@ -62,8 +106,11 @@ Status run_eval(const Options& options) {
   if (!std::isfinite(result.mean_nll)) {
     return corrupt(options.model + " computes logits that are not finite, so it has no perplexity");
   }
+  if (overlap) warn_of_overlap(*overlap, options);
   if (options.json) {
-    fmt::print("{}\n", to_json(result, options).dump(2));
+    Json json = to_json(result, options);
+    json["calibration_overlap"] = overlap.value_or(Json());
+    fmt::print("{}\n", json.dump(2));
     return {};
   }
   fmt::print("perplexity {:.4f} +- {:.4f}\n", result.perplexity,
@@ -87,6 +134,8 @@ void add_eval(CLI::App& app, Run& run) {
       ->required();
   verb->add_option("--windows", options->windows, "Only the first so many windows (default: all)")
       ->check(CLI::PositiveNumber);
+  verb->add_option("--tokenizer-pre", options->tokenizer_pre,
+                   "Pre-tokenizer, by llama.cpp's name, of a model whose own is not known");
   verb->add_option("--threads", options->threads, "Threads (default: all cores)")
       ->check(CLI::PositiveNumber);
   verb->add_flag("--json", options->json, "Print JSON for machines");

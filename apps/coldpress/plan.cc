@@ -8,10 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "calibration/sources.h"
 #include "catalogue.h"
 #include "io/json.h"
 #include "press_options.h"
 #include "terminal.h"
+#include "tokenizer/pre_tokenizer.h"
 #include "verbs.h"
 
 namespace coldpress::cli {
@@ -21,13 +23,24 @@ constexpr const char* kExamples =
     "coldpress plan Llama-3.2-1B --bits 4 --group 128\n"
     "coldpress plan model.gguf --bits 3 --method gptq --json";
 
-// The calibration text's path, or what to do to get it. A file that does not exist is an error.
-Result<std::string> describe_text(const std::string& file_or_name) {
-  const Result<std::filesystem::path> path = resolve_text(file_or_name);
-  if (path.ok()) return path->string();
-  const bool fetchable = find_in_catalogue(file_or_name) != nullptr;
-  return fetchable ? Result<std::string>(path.status().message())
-                   : Result<std::string>(path.status());
+// The calibration texts' paths, or what to do to get them. A file that does not exist is an error.
+Result<std::string> describe_texts(const std::string& calibration) {
+  std::string missing;
+  const auto find = [&missing](const std::string& name) -> Result<std::filesystem::path> {
+    const Result<std::filesystem::path> path = resolve_text(name);
+    if (path.ok() || find_in_catalogue(name) == nullptr) return path;
+    missing = path.status().message();
+    return std::filesystem::path(name);
+  };
+  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
+                             parse_calibration_sources(calibration, find));
+  if (!missing.empty()) return missing;
+  std::string text;
+  for (const CalibrationSource& source : sources) {
+    text += (text.empty() ? "" : ", ") + source.path.string();
+    if (sources.size() > 1) text += fmt::format(" (weight {:g})", source.weight);
+  }
+  return text;
 }
 
 void print_plan(const Plan& plan, const std::string& text) {
@@ -61,7 +74,10 @@ Status run_plan_verb(const PressOptions& options) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
                              make_plan(*model, options.recipe, thread_count(options.threads)));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::string text, describe_text(options.calibration));
+  if (!options.tokenizer_pre.empty()) {
+    COLDPRESS_RETURN_IF_ERROR(check_pre_tokenizer_name(options.tokenizer_pre, "--tokenizer-pre"));
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(const std::string text, describe_texts(options.calibration));
   if (options.json) {
     Json json = plan_to_json(plan);
     json["calibration_text"] = text;

@@ -58,8 +58,13 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
       ->check(CLI::IsMember({"hessian", "none"}))
       ->default_str("hessian");
   verb.add_flag("--symmetric", recipe.grid.symmetric, "Fix the zero at the middle code");
-  verb.add_option("--calibration", options.calibration, "Text file, or a name known to fetch")
+  verb.add_option("--calibration", options.calibration,
+                  "Text or JSONL file, or a name known to fetch; several with weights: A:0.6,B:0.4")
       ->capture_default_str();
+  verb.add_option("--seed", options.seed,
+                  "Choose the windows at random by this seed (default: the first ones)");
+  verb.add_option("--tokenizer-pre", options.tokenizer_pre,
+                  "Pre-tokenizer, by llama.cpp's name, of a model whose own is not known");
   verb.add_option("--samples", recipe.samples, "Calibration windows")->capture_default_str();
   verb.add_option("--seqlen", recipe.seqlen, "Tokens per window")->capture_default_str();
   verb.add_option_function<std::string>(

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 
 #include "base/status.h"
@@ -14,7 +15,9 @@ struct PressOptions {
   std::string model;
   std::string out;
   std::string calibration = "c4";
-  int threads = 0;  // 0: all cores
+  std::optional<uint64_t> seed;  // of the choice of windows; none: the first ones
+  std::string tokenizer_pre;     // empty: what the model says
+  int threads = 0;               // 0: all cores
   bool json = false;
   Recipe recipe;
 };

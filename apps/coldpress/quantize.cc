@@ -8,11 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "base/hash.h"
-#include "calibration/windows.h"
+#include "calibration/sources.h"
 #include "catalogue.h"
 #include "export/export.h"
-#include "io/file.h"
 #include "pipeline/driver.h"
 #include "pipeline/manifest.h"
 #include "press_options.h"
@@ -31,18 +29,13 @@ constexpr const char* kExamples =
     "coldpress quantize model.gguf --bits 3 --calibration my-text.txt --samples 8 --seqlen 128 -o "
     "pressed.gguf";
 
-// Tokenised whole, as transformers would, without BOS; then cut.
 Result<CalibrationWindows> read_windows(const PressOptions& options) {
-  COLDPRESS_ASSIGN_OR_RETURN(const std::filesystem::path path, resolve_text(options.calibration));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
+                             parse_calibration_sources(options.calibration, resolve_text));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                             Tokenizer::open(options.model));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<int32_t> tokens, tokenizer->encode(text, true));
-  auto windows = cut_windows(tokens, options.recipe.samples, options.recipe.seqlen);
-  if (!windows.ok()) return windows.status().with_context(path.string());
-  windows->source = options.calibration;
-  windows->text_hash = xxh3_128_hex(text);
-  return windows;
+                             Tokenizer::open(options.model, options.tokenizer_pre));
+  const CalibrationRequest request = {options.recipe.samples, options.recipe.seqlen, options.seed};
+  return read_calibration(sources, request, *tokenizer);
 }
 
 std::vector<std::string> quantised_names(const Plan& plan) {
@@ -85,8 +78,12 @@ Status run_quantize(const PressOptions& options) {
   const int threads = thread_count(options.threads);
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, options.recipe, threads));
-  ExportRequest request{*model, options.out, options.recipe.dense_type, quantised_names(plan),
-                        COLDPRESS_VERSION};
+  ExportRequest request{*model,
+                        options.out,
+                        options.recipe.dense_type,
+                        quantised_names(plan),
+                        COLDPRESS_VERSION,
+                        options.tokenizer_pre};
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
   COLDPRESS_ASSIGN_OR_RETURN(const CalibrationWindows windows, read_windows(options));
 

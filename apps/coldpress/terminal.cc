@@ -17,6 +17,10 @@ void print_error(std::string_view message) {
   fmt::print(stderr, "coldpress: {}\n", line);
 }
 
+void print_warning(std::string_view message) {
+  fmt::print(stderr, "coldpress: warning: {}\n", message);
+}
+
 int thread_count(int requested) {
   if (requested > 0) return requested;
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));

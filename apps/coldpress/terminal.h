@@ -12,6 +12,8 @@ namespace coldpress::cli {
 
 // "coldpress: MESSAGE" on stderr, as one line.
 void print_error(std::string_view message);
+// "coldpress: warning: MESSAGE" on stderr.
+void print_warning(std::string_view message);
 
 // All cores when `requested` is 0.
 int thread_count(int requested);

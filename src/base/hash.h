@@ -1,6 +1,9 @@
 // Content hashes for manifests and reports: to tell two inputs apart, not against an adversary.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -8,5 +11,6 @@ namespace coldpress {
 
 // XXH3-128 of the bytes, 32 hexadecimal digits in the canonical (big-endian) order.
 std::string xxh3_128_hex(std::string_view bytes);
+uint64_t xxh3_64(std::span<const std::byte> bytes);
 
 }  // namespace coldpress

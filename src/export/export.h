@@ -21,6 +21,7 @@ struct ExportRequest {
   DType dense_type = DType::kF16;      // F16, BF16 or F32: what quantised tensors are stored as
   std::vector<std::string> quantised;  // names in the source; put() is called once for each
   std::string version;                 // of coldpress, for the file's own record
+  std::string tokenizer_pre = {};      // in place of the source's pre-tokenizer; empty: as it says
 };
 
 // The record of the run that goes with the weights.

@@ -98,8 +98,8 @@ std::vector<float> rope_factor_tensor(const ModelConfig& config) {
   return rope.factors.empty() || all_equal(rope.factors) ? std::vector<float>() : rope.factors;
 }
 
-Result<GgufMetadata> gguf_metadata_of(const Model& model,
-                                      const std::vector<OutputTensor>& tensors) {
+Result<GgufMetadata> gguf_metadata_of(const Model& model, const std::vector<OutputTensor>& tensors,
+                                      const std::string& tokenizer_pre) {
   const std::string where = model.path().string();
   GgufContent content;
   content.metadata = config_metadata(model);
@@ -118,7 +118,8 @@ Result<GgufMetadata> gguf_metadata_of(const Model& model,
                     "output",
                     where, *what));
   }
-  COLDPRESS_ASSIGN_OR_RETURN(GgufMetadata vocab, hf_tokenizer_metadata(model.path()));
+  COLDPRESS_ASSIGN_OR_RETURN(GgufMetadata vocab,
+                             hf_tokenizer_metadata(model.path(), tokenizer_pre));
   for (auto& entry : vocab) content.metadata.push_back(std::move(entry));
   return std::move(content.metadata);
 }

@@ -13,6 +13,8 @@ std::vector<float> rope_factor_tensor(const ModelConfig& config);
 
 // Configuration and vocabulary. Read back by the program's own reader, together with `tensors`, it
 // gives the source's configuration; a model that GGUF cannot express is refused, naming what.
-Result<GgufMetadata> gguf_metadata_of(const Model& model, const std::vector<OutputTensor>& tensors);
+// `tokenizer_pre`: as in ExportRequest.
+Result<GgufMetadata> gguf_metadata_of(const Model& model, const std::vector<OutputTensor>& tensors,
+                                      const std::string& tokenizer_pre = {});
 
 }  // namespace coldpress

@@ -12,6 +12,7 @@
 namespace coldpress {
 
 inline constexpr char kManifestFile[] = "coldpress.json";
+inline constexpr char kManifestKey[] = "coldpress.manifest";  // of GGUF metadata
 
 // Copies the regular files at the top level of `source` into `target` byte for byte, except weights
 // of any format, their index, and an older manifest. In config.json the value of "dtype" or

@@ -101,6 +101,12 @@ Result<Folder> read_folder(const std::filesystem::path& path) {
     COLDPRESS_ASSIGN_OR_RETURN(folder.config, read_json_file(path / "config.json"));
   }
   folder.chat_template = text(folder.tokenizer_config, "chat_template");
+  // Several templates: a list of names and texts.
+  const Json* named = member(folder.tokenizer_config, "chat_template");
+  for (std::size_t i = 0; named != nullptr && named->is_array() && i < named->size(); ++i) {
+    if (text((*named)[i], "name") == "default")
+      folder.chat_template = text((*named)[i], "template");
+  }
   if (exists("chat_template.jinja")) {
     COLDPRESS_ASSIGN_OR_RETURN(folder.chat_template, read_text_file(path / "chat_template.jinja"));
   }
@@ -346,7 +352,8 @@ std::vector<float> scores_from_merges(const Tokens& tokens, const std::vector<Me
 
 }  // namespace
 
-Result<GgufMetadata> hf_tokenizer_metadata(const std::filesystem::path& path) {
+Result<GgufMetadata> hf_tokenizer_metadata(const std::filesystem::path& path,
+                                           const std::string& chosen_pre) {
   COLDPRESS_ASSIGN_OR_RETURN(const Folder folder, read_folder(path));
   const std::string& where = folder.where;
   const Json* model = member(folder.tokenizer, "model");
@@ -377,9 +384,14 @@ Result<GgufMetadata> hf_tokenizer_metadata(const std::filesystem::path& path) {
   } else {
     COLDPRESS_RETURN_IF_ERROR(check_normalizer_of_bytes(folder));
     const Json* node = member(folder.tokenizer, "pre_tokenizer");
-    COLDPRESS_ASSIGN_OR_RETURN(
-        pre, recognise_pre_tokenizer(node == nullptr ? Json() : *node,
-                                     flag(*model, "ignore_merges").value_or(false), where));
+    pre = chosen_pre;
+    if (!pre.empty()) {
+      COLDPRESS_RETURN_IF_ERROR(check_pre_tokenizer_name(pre, where));
+    } else {
+      COLDPRESS_ASSIGN_OR_RETURN(
+          pre, recognise_pre_tokenizer(node == nullptr ? Json() : *node,
+                                       flag(*model, "ignore_merges").value_or(false), where));
+    }
   }
   COLDPRESS_ASSIGN_OR_RETURN(Tokens tokens, read_tokens(folder, sentencepiece));
   COLDPRESS_ASSIGN_OR_RETURN(const std::vector<Merge> merges, read_merges(folder, tokens));

@@ -19,7 +19,10 @@ namespace coldpress {
 // The `tokenizer.*` keys for the tokenizer in `folder`: tokenizer.json, and tokenizer_config.json,
 // chat_template.jinja and config.json where they exist. The vocabulary is padded with unused tokens
 // to config.json's vocab_size, so that it has one entry for each embedding row.
-Result<GgufMetadata> hf_tokenizer_metadata(const std::filesystem::path& folder);
+// `pre`, if not empty, is the name of byte-level BPE's pre-tokenizer, whatever the file's looks
+// like.
+Result<GgufMetadata> hf_tokenizer_metadata(const std::filesystem::path& folder,
+                                           const std::string& pre = {});
 
 struct HfTokenizerFiles {
   std::string tokenizer_json;

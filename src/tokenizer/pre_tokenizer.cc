@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "io/show_name.h"
+
 namespace coldpress {
 namespace {
 
@@ -39,6 +41,96 @@ constexpr std::string_view kTekken =
 constexpr std::string_view kDeepseekWords =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
     R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+// Every name that libllama knows for byte-level BPE.
+constexpr std::string_view kLlamaNames[] = {
+    "a.x-4.0",
+    "afmoe",
+    "bailingmoe",
+    "bailingmoe2",
+    "bloom",
+    "chameleon",
+    "chatglm-bpe",
+    "codeshell",
+    "cohere2moe",
+    "command-r",
+    "dbrx",
+    "deepseek-coder",
+    "deepseek-llm",
+    "deepseek-r1-qwen",
+    "deepseek-v3",
+    "default",
+    "exaone",
+    "exaone-moe",
+    "exaone4",
+    "f2llmv2",
+    "falcon",
+    "falcon-h1",
+    "falcon3",
+    "gigachat",
+    "glm4",
+    "glm5",
+    "gpt-2",
+    "gpt-4o",
+    "gpt3-finnish",
+    "granite-docling",
+    "granite-embed-multi-97m",
+    "grok-2",
+    "hunyuan",
+    "hunyuan-dense",
+    "hy_v4",
+    "jais",
+    "jais-2",
+    "jina-de",
+    "jina-es",
+    "jina-v1-en",
+    "jina-v2-code",
+    "jina-v2-de",
+    "jina-v2-es",
+    "jina-v5-nano",
+    "joyai-llm",
+    "kanana2",
+    "kormo",
+    "laguna",
+    "lfm2",
+    "llada-moe",
+    "llama-bpe",
+    "llama-v3",
+    "llama3",
+    "llama4",
+    "megrez",
+    "mellum",
+    "mellum2",
+    "midm-2.0",
+    "minerva-7b",
+    "minicpm5",
+    "minimax-m2",
+    "modern-bert",
+    "mpt",
+    "olmo",
+    "phi-2",
+    "pixtral",
+    "poro-chat",
+    "qwen2",
+    "qwen35",
+    "refact",
+    "roberta-bpe",
+    "seed-coder",
+    "smaug-bpe",
+    "smollm",
+    "solar-open",
+    "spark2_5",
+    "stablelm2",
+    "starcoder",
+    "superbpe",
+    "talkie",
+    "tekken",
+    "tiny_aya",
+    "trillion",
+    "ufakzeka",
+    "viking",
+    "youtu",
+};
 
 struct Row {
   std::string_view name;  // what a tokenizer.json of this form is called in GGUF
@@ -194,8 +286,22 @@ Result<std::string> recognise_pre_tokenizer(const Json& node, bool ignore_merges
   for (const std::string& s : steps) seen += (seen.empty() ? "" : ", then ") + s;
   if (seen.size() > 400) seen = seen.substr(0, 400) + "...";
   return unsupported(fmt::format(
-      "{}: this pre-tokenizer is not one that llama.cpp knows: {}{} (known: {})", where, seen,
-      known_steps ? fmt::format(" with ignore_merges {}", ignore_merges) : "", known_names()));
+      "{}: this pre-tokenizer is not one that llama.cpp knows: {}{} (known: {}); if it equals a "
+      "known "
+      "one, name that with --tokenizer-pre",
+      where, seen, known_steps ? fmt::format(" with ignore_merges {}", ignore_merges) : "",
+      known_names()));
+}
+
+Status check_pre_tokenizer_name(std::string_view name, const std::string& where) {
+  if (std::find(std::begin(kLlamaNames), std::end(kLlamaNames), name) != std::end(kLlamaNames)) {
+    return {};
+  }
+  return unsupported(fmt::format(
+      "{}: {}; choose one with --tokenizer-pre (known: {})", where,
+      name.empty() ? std::string("the file does not name its pre-tokenizer (tokenizer.ggml.pre)")
+                   : fmt::format("the pre-tokenizer {} is not known", show_name(name)),
+      fmt::join(kLlamaNames, ", ")));
 }
 
 Result<PreTokenizerJson> pre_tokenizer_json(std::string_view name, const std::string& where) {

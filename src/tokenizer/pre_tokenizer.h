@@ -17,6 +17,10 @@ namespace coldpress {
 Result<std::string> recognise_pre_tokenizer(const Json& node, bool ignore_merges,
                                             const std::string& where);
 
+// An error that lists the names libllama knows, if `name` is none of them. An empty one is an error
+// too: what libllama assumes then ("default") suits hardly any model.
+Status check_pre_tokenizer_name(std::string_view name, const std::string& where);
+
 struct PreTokenizerJson {
   Json node;                   // for "pre_tokenizer"
   bool ignore_merges = false;  // for "model"."ignore_merges"

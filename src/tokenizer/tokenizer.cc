@@ -53,11 +53,15 @@ GgufPtr to_gguf(const Vocab& v) {
   set_strings(g.get(), "tokenizer.ggml.tokens", v.tokens);
   gguf_set_arr_data(g.get(), "tokenizer.ggml.token_type", GGUF_TYPE_INT32, v.types.data(),
                     v.types.size());
-  if (v.model == "llama") {
+  if (!v.scores.empty()) {
     gguf_set_arr_data(g.get(), "tokenizer.ggml.scores", GGUF_TYPE_FLOAT32, v.scores.data(),
                       v.scores.size());
   } else {
     set_strings(g.get(), "tokenizer.ggml.merges", v.merges);
+  }
+  if (!v.charsmap.empty()) {
+    gguf_set_arr_data(g.get(), "tokenizer.ggml.precompiled_charsmap", GGUF_TYPE_UINT8,
+                      v.charsmap.data(), v.charsmap.size());
   }
   const auto set_id = [&](const char* key, std::optional<int32_t> id) {
     if (id) gguf_set_val_u32(g.get(), key, static_cast<uint32_t>(*id));
@@ -94,6 +98,18 @@ bool run_with_stack(std::size_t stack_bytes, const std::function<void()>& work) 
   return started;
 }
 
+ChatTemplate chat_template_of(const Vocab& vocab, const std::string& where) {
+  ChatTemplate out{vocab.chat_template, {}, where};
+  const auto add = [&](const char* name, std::optional<int32_t> id) {
+    if (id) out.special_tokens.emplace_back(name, vocab.tokens[static_cast<std::size_t>(*id)]);
+  };
+  add("bos_token", vocab.bos);
+  add("eos_token", vocab.eos);
+  add("unk_token", vocab.unk);
+  add("pad_token", vocab.pad);
+  return out;
+}
+
 // What libllama throws, as a Status.
 template <typename F>
 Status guarded(const std::string& where, F&& call) {
@@ -115,24 +131,27 @@ struct Tokenizer::State {
   std::string kind;
   std::optional<int32_t> bos, eos;
   bool adds_bos = false;
+  ChatTemplate chat_template;
 };
 
 Tokenizer::Tokenizer(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Tokenizer::~Tokenizer() = default;
 
-Result<std::unique_ptr<Tokenizer>> Tokenizer::open(const std::filesystem::path& model_path) {
+Result<std::unique_ptr<Tokenizer>> Tokenizer::open(const std::filesystem::path& model_path,
+                                                   const std::string& pre) {
   std::error_code ec;
   if (std::filesystem::is_directory(model_path, ec)) {
-    COLDPRESS_ASSIGN_OR_RETURN(const GgufMetadata metadata, hf_tokenizer_metadata(model_path));
-    return from_metadata(metadata, (model_path / "tokenizer.json").string());
+    COLDPRESS_ASSIGN_OR_RETURN(const GgufMetadata metadata, hf_tokenizer_metadata(model_path, pre));
+    return from_metadata(metadata, (model_path / "tokenizer.json").string(), pre);
   }
   COLDPRESS_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::open(model_path));
-  return from_metadata(file.content().metadata, model_path.string());
+  return from_metadata(file.content().metadata, model_path.string(), pre);
 }
 
 Result<std::unique_ptr<Tokenizer>> Tokenizer::from_metadata(const GgufMetadata& metadata,
-                                                            const std::string& where) {
-  COLDPRESS_ASSIGN_OR_RETURN(const Vocab vocab, vocab_from_metadata(metadata, where));
+                                                            const std::string& where,
+                                                            const std::string& pre) {
+  COLDPRESS_ASSIGN_OR_RETURN(const Vocab vocab, vocab_from_metadata(metadata, where, pre));
   silence_libllama();
   auto state = std::make_unique<State>();
   const Status loaded = guarded(where, [&]() -> Status {
@@ -161,6 +180,7 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_metadata(const GgufMetadata& 
     if (!state->bos) state->bos = known(llama_vocab_bos(state->vocab));
     if (!state->eos) state->eos = known(llama_vocab_eos(state->vocab));
   }
+  state->chat_template = chat_template_of(vocab, where);
   state->adds_bos = llama_vocab_get_add_bos(state->vocab) && state->bos.has_value();
   return std::unique_ptr<Tokenizer>(new Tokenizer(std::move(state)));
 }
@@ -204,6 +224,7 @@ int64_t Tokenizer::vocab_size() const { return llama_vocab_n_tokens(state_->voca
 std::optional<int32_t> Tokenizer::bos() const { return state_->bos; }
 std::optional<int32_t> Tokenizer::eos() const { return state_->eos; }
 bool Tokenizer::adds_bos() const { return state_->adds_bos; }
+const ChatTemplate& Tokenizer::chat_template() const { return state_->chat_template; }
 std::string Tokenizer::describe() const {
   return fmt::format("{}, {} tokens", state_->kind, vocab_size());
 }

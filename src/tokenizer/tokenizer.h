@@ -1,7 +1,7 @@
 // Text to token ids, by libllama from a GGUF vocabulary. A Hugging Face folder's tokenizer.json is
 // turned into such a vocabulary first (tokenizer/hf_vocab.h).
 //
-// Not for detokenising or chat templates: measuring and calibrating need ids only.
+// Not for detokenising: measuring and calibrating need ids only.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "tokenizer/chat_template.h"
 #include "tokenizer/vocab.h"
 
 namespace coldpress {
@@ -21,11 +22,14 @@ namespace coldpress {
 class Tokenizer {
  public:
   // `model_path`: a .gguf file, or a folder with tokenizer.json (tokenizer_config.json and
-  // config.json are read where they exist).
-  static Result<std::unique_ptr<Tokenizer>> open(const std::filesystem::path& model_path);
+  // config.json are read where they exist). `pre`, if not empty, names the pre-tokenizer of
+  // byte-level BPE in place of what the model says.
+  static Result<std::unique_ptr<Tokenizer>> open(const std::filesystem::path& model_path,
+                                                 const std::string& pre = {});
   // From metadata already in memory; `where` names it in errors.
   static Result<std::unique_ptr<Tokenizer>> from_metadata(const GgufMetadata& metadata,
-                                                          const std::string& where);
+                                                          const std::string& where,
+                                                          const std::string& pre = {});
   ~Tokenizer();
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
@@ -40,6 +44,7 @@ class Tokenizer {
   std::optional<int32_t> eos() const;
   // True if the model wants BOS at the start of a window; bos() has a value then.
   bool adds_bos() const;
+  const ChatTemplate& chat_template() const;
   std::string describe() const;  // "gpt2 (smollm), 49152 tokens"
 
  private:

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "tokenizer/pre_tokenizer.h"
+
 namespace coldpress {
 namespace {
 
@@ -16,6 +18,10 @@ constexpr std::size_t kMaxTokenBytes = std::size_t{1} << 16;
 // libllama spells a token's characters outside the byte alphabet as "[UNK_BYTE_0x...<token>]", one
 // copy of the token each; the sum of these copies is bounded.
 constexpr uint64_t kMaxEscapeBytes = uint64_t{1} << 26;
+
+constexpr std::size_t kMaxCharsmapBytes = std::size_t{1} << 24;  // T5's and XLM-R's: 240 kB
+// libllama keeps a unigram vocabulary as a trie of one node per byte.
+constexpr uint64_t kMaxTrieBytes = uint64_t{1} << 24;
 
 class Reader {
  public:
@@ -140,6 +146,41 @@ Status read_scores(const Reader& in, Vocab& v) {
   return {};
 }
 
+// A length, an array of 32-bit entries of that many bytes, then texts that end in NUL.
+Status read_charsmap(const Reader& in, Vocab& v) {
+  constexpr std::string_view kKey = "tokenizer.ggml.precompiled_charsmap";
+  const GgufValue* value = in.find(kKey);
+  if (value == nullptr) return {};
+  const auto numbers = value->as_numbers();
+  if (!numbers) return in.wrong(kKey, "is not an array of bytes");
+  if (numbers->size() > kMaxCharsmapBytes) {
+    return in.wrong(kKey, fmt::format("has {} entries", numbers->size()));
+  }
+  for (const double n : *numbers) {
+    if (!(n >= -128 && n <= 255)) return in.wrong(kKey, "is not an array of bytes");
+    v.charsmap.push_back(static_cast<uint8_t>(static_cast<int>(n)));
+  }
+  if (v.charsmap.empty()) return {};
+  if (v.charsmap.size() < 4) return in.wrong(kKey, "is too short");
+  uint64_t array_bytes = 0;
+  for (int i = 3; i >= 0; --i)
+    array_bytes = array_bytes << 8 | v.charsmap[static_cast<std::size_t>(i)];
+  if (array_bytes % 4 != 0 || array_bytes + 4 >= v.charsmap.size()) {
+    return in.wrong(kKey, "is damaged: its array is longer than itself");
+  }
+  return {};
+}
+
+Status check_unigram(const Reader& in, const Vocab& v) {
+  uint64_t bytes = 0;
+  for (const std::string& token : v.tokens) bytes += token.size();
+  if (bytes > kMaxTrieBytes) {
+    return in.wrong("tokenizer.ggml.tokens", fmt::format("holds {} bytes of tokens", bytes));
+  }
+  if (!v.unk) return in.wrong("tokenizer.ggml.unknown_token_id", "is missing");
+  return {};
+}
+
 Status read_merges(const Reader& in, Vocab& v) {
   constexpr std::string_view kKey = "tokenizer.ggml.merges";
   const GgufValue* value = in.find(kKey);
@@ -192,7 +233,8 @@ bool is_byte_token(std::string_view token) {
          std::isxdigit(static_cast<unsigned char>(token[4])) != 0;
 }
 
-Result<Vocab> vocab_from_metadata(const GgufMetadata& metadata, const std::string& where) {
+Result<Vocab> vocab_from_metadata(const GgufMetadata& metadata, const std::string& where,
+                                  const std::string& pre) {
   const Reader in(metadata, where);
   Vocab v;
   COLDPRESS_ASSIGN_OR_RETURN(v.model, in.text("tokenizer.ggml.model"));
@@ -202,17 +244,19 @@ Result<Vocab> vocab_from_metadata(const GgufMetadata& metadata, const std::strin
   if (v.model.empty()) {
     return unsupported(where + ": the file has no tokenizer (tokenizer.ggml.model)");
   }
-  if (v.model != "gpt2" && v.model != "llama" && v.model != "gemma4") {
+  const bool has_scores = v.model == "llama" || v.model == "t5";
+  if (v.model != "gpt2" && v.model != "gemma4" && !has_scores) {
     return unsupported(
-        fmt::format("{}: tokenizer model \"{}\" is not supported (known: gpt2, llama, gemma4)",
+        fmt::format("{}: tokenizer model \"{}\" is not supported (known: gpt2, llama, t5, gemma4)",
                     where, v.model));
   }
-  if (v.pre == "whitespace") {
-    return unsupported(where + ": the pre-tokenizer \"whitespace\" is not supported");
+  if (v.model == "gpt2") {
+    if (!pre.empty()) v.pre = pre;
+    COLDPRESS_RETURN_IF_ERROR(check_pre_tokenizer_name(v.pre, where));
   }
   COLDPRESS_RETURN_IF_ERROR(read_tokens(in, where, v));
   COLDPRESS_RETURN_IF_ERROR(read_types(in, v));
-  COLDPRESS_RETURN_IF_ERROR(v.model == "llama" ? read_scores(in, v) : read_merges(in, v));
+  COLDPRESS_RETURN_IF_ERROR(has_scores ? read_scores(in, v) : read_merges(in, v));
   const std::size_t n = v.tokens.size();
   COLDPRESS_ASSIGN_OR_RETURN(v.bos, in.token_id("tokenizer.ggml.bos_token_id", n));
   COLDPRESS_ASSIGN_OR_RETURN(v.eos, in.token_id("tokenizer.ggml.eos_token_id", n));
@@ -223,6 +267,10 @@ Result<Vocab> vocab_from_metadata(const GgufMetadata& metadata, const std::strin
   COLDPRESS_ASSIGN_OR_RETURN(v.add_space_prefix, in.flag("tokenizer.ggml.add_space_prefix"));
   COLDPRESS_ASSIGN_OR_RETURN(v.remove_extra_whitespaces,
                              in.flag("tokenizer.ggml.remove_extra_whitespaces"));
+  if (v.model == "t5") {
+    COLDPRESS_RETURN_IF_ERROR(read_charsmap(in, v));
+    COLDPRESS_RETURN_IF_ERROR(check_unigram(in, v));
+  }
   return v;
 }
 

@@ -27,20 +27,25 @@ enum class TokenType : int32_t {
 };
 
 struct Vocab {
-  std::string model;                // "gpt2" (byte-level BPE), "llama" (SentencePiece) or "gemma4"
+  std::string
+      model;  // "gpt2" (byte-level BPE), "llama" (SentencePiece BPE), "t5" (unigram), "gemma4"
   std::string pre;                  // pre-tokenizer's name; empty if the file has none
   std::string model_name;           // general.name; libllama knows some models' quirks by it
   std::vector<std::string> tokens;  // unique, none empty
   std::vector<TokenType> types;     // one per token
-  std::vector<float> scores;        // one per token for "llama", else empty
-  std::vector<std::string> merges;  // "left right", by rank; empty for "llama"
+  std::vector<float> scores;        // one per token for "llama" and "t5", else empty
+  std::vector<std::string> merges;  // "left right", by rank; empty where there are scores
+  std::vector<uint8_t> charsmap;    // "t5": SentencePiece's compiled normaliser; may be empty
   std::optional<int32_t> bos, eos, unk, pad;  // in range
   std::optional<bool> add_bos, add_eos, add_space_prefix, remove_extra_whitespaces;
   std::string chat_template;  // may be empty
 };
 
-// Reads and checks the tokenizer keys; every other key is ignored. `where` names the source.
-Result<Vocab> vocab_from_metadata(const GgufMetadata& metadata, const std::string& where);
+// Reads and checks the tokenizer keys; every other key is ignored. `where` names the source; `pre`,
+// if not empty, takes the place of the file's pre-tokenizer. Byte-level BPE whose pre-tokenizer is
+// not said or not known is an error.
+Result<Vocab> vocab_from_metadata(const GgufMetadata& metadata, const std::string& where,
+                                  const std::string& pre = {});
 
 // Code points of `token` that are not in byte-level BPE's alphabet of 256 printable characters.
 int64_t outside_byte_alphabet(std::string_view token);

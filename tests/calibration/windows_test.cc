@@ -10,11 +10,25 @@ namespace {
 TEST(CalibrationWindows, AreTheFirstStretchesOfTheStream) {
   std::vector<int32_t> stream(103);
   std::iota(stream.begin(), stream.end(), 0);
-  const CalibrationWindows w = cut_windows(stream, 3, 25).value();
+  CalibrationWindows w;
+  w.length = 25;
+  w.tokens = cut_windows(stream, 3, 25).value();
   ASSERT_EQ(w.count(), 3);
   EXPECT_EQ(w.window(0).front(), 0);
   EXPECT_EQ(w.window(2).front(), 50);
   EXPECT_EQ(w.window(2).back(), 74);
+}
+
+TEST(CalibrationWindows, ASeedTakesWholeWindowsFromAnywhere) {
+  std::vector<int32_t> stream(10000);
+  std::iota(stream.begin(), stream.end(), 0);
+  const auto tokens = cut_windows(stream, 4, 25, 3).value();
+  ASSERT_EQ(tokens.size(), 100u);
+  for (std::size_t w = 0; w < 4; ++w) {
+    EXPECT_EQ(tokens[w * 25] % 25, 0);
+    EXPECT_EQ(tokens[w * 25 + 24], tokens[w * 25] + 24);
+  }
+  EXPECT_NE(tokens, cut_windows(stream, 4, 25).value());
 }
 
 TEST(CalibrationWindows, TooShortATextSaysHowManyThereAre) {

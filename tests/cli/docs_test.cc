@@ -56,6 +56,9 @@ class Documentation : public testing::Test {
     write_tiny_model("Llama-3.2-1B");
     write_tiny_text("my-text.txt");
     write_tiny_problems("problems.safetensors");
+    std::string lines;
+    for (int i = 0; i < 200; ++i) lines += "{\"text\": \"the cold press makes oil\"}\n";
+    write_file(fs::path("more.jsonl"), lines);
     // Fetched files are recognised by their size.
     pretend_fetched("texts/c4.txt", 1338229);
     pretend_fetched("texts/wiki.txt", 2093275);

@@ -167,6 +167,67 @@ TEST_F(Quantize, AnotherTextGivesAnotherOutput) {
                read_file(folder_ / "two/model.safetensors"));
 }
 
+TEST_F(Quantize, MixesSourcesByWeightAndSeed) {
+  std::string lines;
+  for (int i = 0; i < 200; ++i) lines += "{\"text\": \"the cold press makes oil\"}\n";
+  write_file(folder_ / "more.jsonl", lines);
+  const std::string mixed = text_.string() + ":3," + (folder_ / "more.jsonl").string() + ":1";
+  const std::vector<std::string> words = {
+      "quantize", model_, "--bits",        "3",   "--method", "rtn", "--samples", "4",
+      "--seqlen", "64",   "--calibration", mixed, "--json"};
+  const auto run = [&](const std::string& out, const std::vector<std::string>& more) {
+    std::vector<std::string> all = words;
+    all.insert(all.end(), more.begin(), more.end());
+    all.insert(all.end(), {"-o", folder_ / out});
+    const CommandResult result = run_coldpress(all);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return parse_json(result.out, "stdout").value()["calibration"];
+  };
+  const Json first = run("one", {});
+  EXPECT_EQ(first["sources"][0]["windows"], 3);
+  EXPECT_EQ(first["sources"][1]["windows"], 1);
+  EXPECT_EQ(first["sources"][1]["kind"], "texts");
+  EXPECT_TRUE(first["seed"].is_null());
+  const Json seeded = run("two", {"--seed", "5"});
+  EXPECT_EQ(seeded["seed"], 5);
+  EXPECT_NE(seeded["sketch"], first["sketch"]);
+  const CommandResult plan = run_coldpress({"plan", model_, "--bits", "3", "--calibration", mixed});
+  EXPECT_THAT(plan.out, HasSubstr("more.jsonl (weight 1)"));
+}
+
+TEST_F(Quantize, EvalTellsOfTextThatWasCalibratedOn) {
+  const fs::path other = folder_ / "other.txt";
+  write_tiny_text(other, 2);
+  for (const std::string out : {"out", "out.gguf"}) {
+    ASSERT_EQ(quantize(out, {"--method", "rtn"}).exit_code, 0);
+    const auto eval = [&](const fs::path& text) {
+      return run_coldpress({"eval", folder_ / out, "--text", text, "--protocol", "llama.cpp-512",
+                            "--windows", "1", "--json"});
+    };
+    const CommandResult same = eval(text_);
+    EXPECT_THAT(same.err, HasSubstr("warning: 100.0 % of the text"));
+    const Json overlap = parse_json(same.out, "stdout").value()["calibration_overlap"];
+    EXPECT_EQ(overlap["same_file"], true);
+    EXPECT_EQ(overlap["share_of_calibration"], 1.0);
+    EXPECT_EQ(eval(other).err, "");
+  }
+}
+
+TEST_F(Quantize, APreTokenizerCanBeNamed) {
+  Json tokenizer = parse_json(read_file(model_ / "tokenizer.json"), "t").value();
+  tokenizer["pre_tokenizer"] = {{"type", "Whitespace"}};
+  write_file(model_ / "tokenizer.json", tokenizer.dump());
+  expect_refusal(quantize("out.gguf"), 1, {"--tokenizer-pre"});
+  expect_refusal(quantize("out.gguf", {"--tokenizer-pre", "gpt-3"}), 1, {"gpt-3", "llama-bpe"});
+  const CommandResult result =
+      quantize("out.gguf", {"--method", "rtn", "--tokenizer-pre", "gpt-2"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  const CommandResult eval =
+      run_coldpress({"eval", model_, "--text", text_, "--protocol", "llama.cpp-512", "--windows",
+                     "1", "--tokenizer-pre", "gpt-2"});
+  EXPECT_EQ(eval.exit_code, 0) << eval.err;
+}
+
 TEST_F(Quantize, ShowsABarOnATerminalOnly) {
   const CommandResult result = quantize("out", {}, {.environment = {}, .stderr_is_terminal = true});
   EXPECT_EQ(result.exit_code, 0);

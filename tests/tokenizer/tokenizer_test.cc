@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <sstream>
 
 #include "io/file.h"
@@ -127,10 +128,12 @@ TEST(Tokenizer, HostileMetadataIsAnError) {
     EXPECT_THAT(error_of(m), HasSubstr("here.gguf"));
   };
   expect({}, "no tokenizer");
-  expect(with("tokenizer.ggml.model", GgufValue::string("bert")), "known: gpt2, llama, gemma4");
+  expect(with("tokenizer.ggml.model", GgufValue::string("bert")), "known: gpt2, llama, t5, gemma4");
   expect(with("tokenizer.ggml.model", GgufValue::u32(1)), "is not a string");
-  expect(with("tokenizer.ggml.pre", GgufValue::string("nonesuch")), "refuses this vocabulary");
-  expect(with("tokenizer.ggml.pre", GgufValue::string("whitespace")), "not supported");
+  expect(with("tokenizer.ggml.pre", GgufValue::string("nonesuch")),
+         "'nonesuch' is not known; choose one with --tokenizer-pre");
+  expect(with("tokenizer.ggml.pre", GgufValue::string("")), "does not name its pre-tokenizer");
+  expect(with("tokenizer.ggml.pre", GgufValue::string("whitespace")), "not known");
   expect(with("tokenizer.ggml.tokens", GgufValue::strings({})), "is empty");
   expect(with("tokenizer.ggml.tokens", GgufValue::strings({"a", "b", "a", "c"})), "twice");
   expect(with("tokenizer.ggml.tokens", GgufValue::strings({"a", "", "[EMPTY_1]", "c"})), "twice");
@@ -159,6 +162,49 @@ TEST(Tokenizer, HostileMetadataIsAnError) {
   expect(spm, "2 entries for 4 tokens");
   spm.back().second = GgufValue::f32s({0, 0, 0, std::nanf("")});
   expect(spm, "NaN");
+}
+
+// Unigram: one token per letter, "ab" likelier than "a" and "b", "?" for everything else.
+GgufMetadata unigram_metadata() {
+  return {{"tokenizer.ggml.model", GgufValue::string("t5")},
+          {"tokenizer.ggml.tokens", GgufValue::strings({"?", "a", "b", "ab", "\xe2\x96\x81"})},
+          {"tokenizer.ggml.token_type", GgufValue::i32s({2, 1, 1, 1, 1})},
+          {"tokenizer.ggml.scores", GgufValue::f32s({0, -2, -2, -3, -1})},
+          {"tokenizer.ggml.unknown_token_id", GgufValue::u32(0)},
+          {"tokenizer.ggml.add_space_prefix", GgufValue::boolean(true)}};
+}
+
+TEST(Tokenizer, EncodesUnigram) {
+  const auto t = Tokenizer::from_metadata(unigram_metadata(), "here.gguf");
+  ASSERT_TRUE(t.ok()) << t.status().message();
+  EXPECT_THAT(encode(**t, "ab ba"), ElementsAre(4, 3, 4, 2, 1));
+  EXPECT_THAT(encode(**t, "azzb"), ElementsAre(4, 1, 0, 2));  // unknowns are one
+}
+
+TEST(Tokenizer, HostileUnigramMetadataIsAnError) {
+  const auto error = [](const char* key, GgufValue value) {
+    GgufMetadata m = unigram_metadata();
+    m.emplace_back(key, std::move(value));
+    return error_of(m);
+  };
+  const char* charsmap = "tokenizer.ggml.precompiled_charsmap";
+  EXPECT_THAT(error(charsmap, GgufValue::u32(1)), HasSubstr("not an array of bytes"));
+  EXPECT_THAT(error(charsmap, GgufValue::i32s({1000})), HasSubstr("not an array of bytes"));
+  EXPECT_THAT(error(charsmap, GgufValue::i32s({1, 2})), HasSubstr("too short"));
+  EXPECT_THAT(error(charsmap, GgufValue::i32s({4, 0, 0, 0, 1, 2, 3, 4})), HasSubstr("damaged"));
+  EXPECT_THAT(error(charsmap, GgufValue::i32s({255, 255, 255, 255, 1})), HasSubstr("damaged"));
+  GgufMetadata m = unigram_metadata();
+  m.erase(m.begin() + 4);
+  EXPECT_THAT(error_of(m), HasSubstr("unknown_token_id is missing"));
+}
+
+TEST(Tokenizer, APreTokenizerByNameTakesThePlaceOfTheFiles) {
+  const auto m = with("tokenizer.ggml.pre", GgufValue::string("nonesuch"));
+  EXPECT_FALSE(Tokenizer::from_metadata(m, "here.gguf").ok());
+  const auto t = Tokenizer::from_metadata(m, "here.gguf", "gpt-2");
+  ASSERT_TRUE(t.ok()) << t.status().message();
+  EXPECT_THAT(encode(**t, "ab"), ElementsAre(2));
+  EXPECT_FALSE(Tokenizer::from_metadata(m, "here.gguf", "gpt-3").ok());
 }
 
 // A SentencePiece vocabulary without byte tokens makes libllama throw on other characters.
@@ -214,16 +260,46 @@ TEST_P(LlamaCppVocab, GivesTheListedIds) {
 INSTANTIATE_TEST_SUITE_P(Vocabularies, LlamaCppVocab,
                          ::testing::Values("gpt-2", "llama-bpe", "qwen2", "qwen35", "llama-spm",
                                            "phi-3", "starcoder", "refact", "command-r", "falcon",
-                                           "deepseek-llm", "deepseek-coder", "gemma-4"),
+                                           "deepseek-llm", "deepseek-coder", "gemma-4", "mpt"),
                          [](const auto& param) {
                            std::string name = param.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
                            return name;
                          });
 
+// Every vocabulary there: those with cases are above; here what happens to the others.
+TEST(LlamaCppVocabularies, AreAllAccountedFor) {
+  const fs::path folder = fs::path(COLDPRESS_LLAMA_PREFIX) / "models";
+  if (!fs::exists(folder / "ggml-vocab-gpt-2.gguf")) GTEST_SKIP() << folder << " is absent";
+  const std::map<std::string, std::string> refused = {
+      {"bert-bge", "tokenizer model \"bert\" is not supported"},
+      {"aquila", "--tokenizer-pre"},
+      {"gpt-neox", "--tokenizer-pre"},
+  };
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string file = entry.path().filename().string();
+    if (!file.starts_with("ggml-vocab-") || !file.ends_with(".gguf")) continue;
+    const std::string name = file.substr(11, file.size() - 16);
+    SCOPED_TRACE(name);
+    const auto t = Tokenizer::open(entry.path());
+    if (const auto found = refused.find(name); found != refused.end()) {
+      ASSERT_FALSE(t.ok());
+      EXPECT_THAT(t.status().message(), HasSubstr(found->second));
+    } else {
+      ASSERT_TRUE(t.ok()) << t.status().message();
+      EXPECT_FALSE(encode(**t, "Hello, world").empty());
+    }
+  }
+  // A GPT-NeoX file from before pre-tokenizers had names.
+  const auto neox = Tokenizer::open(folder / "ggml-vocab-gpt-neox.gguf", "gpt-2");
+  ASSERT_TRUE(neox.ok()) << neox.status().message();
+  EXPECT_THAT(encode(**neox, "Hello world"), ElementsAre(12092, 1533));
+}
+
 // The same vocabulary through tokenizer.json gives the same ids on every case.
 TEST(HfRoundTrip, VocabulariesOfLlamaCpp) {
-  for (const char* name : {"gpt-2", "llama-bpe", "qwen2", "starcoder"}) {
+  for (const char* name :
+       {"gpt-2", "llama-bpe", "qwen2", "qwen35", "starcoder", "refact", "command-r", "mpt"}) {
     const fs::path gguf =
         fs::path(COLDPRESS_LLAMA_PREFIX) / "models" / fmt::format("ggml-vocab-{}.gguf", name);
     if (!fs::exists(gguf)) GTEST_SKIP() << gguf << " is absent";

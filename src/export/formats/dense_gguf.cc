@@ -7,6 +7,7 @@
 
 #include "export/dense_sink.h"
 #include "export/gguf_head.h"
+#include "export/hf_files.h"
 #include "export/table.h"
 #include "io/file.h"
 #include "io/gguf.h"
@@ -16,8 +17,6 @@ namespace coldpress {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr char kManifestKey[] = "coldpress.manifest";
 
 // llama.cpp's numbers for general.file_type.
 uint32_t file_type(DType dense_type) {
@@ -104,7 +103,7 @@ struct Head {
 
 Result<Head> head_of(const ExportRequest& request, const std::vector<OutputTensor>& tensors) {
   if (!request.model.is_gguf()) {
-    COLDPRESS_ASSIGN_OR_RETURN(GgufMetadata metadata, gguf_metadata_of(request.model, tensors));
+    COLDPRESS_ASSIGN_OR_RETURN(GgufMetadata metadata, gguf_metadata_of(request.model, tensors, request.tokenizer_pre));
     return Head{std::move(metadata)};
   }
   COLDPRESS_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::open(request.model.path()));
