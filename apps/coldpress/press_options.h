@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <string>
 
 #include "base/status.h"
@@ -14,7 +15,8 @@ struct PressOptions {
   std::string model;
   std::string out;
   std::string calibration = "c4";
-  int threads = 0;  // 0: all cores
+  uint64_t split_bytes = 0;  // quantize only
+  int threads = 0;           // 0: all cores
   bool json = false;
   Recipe recipe;
 };
