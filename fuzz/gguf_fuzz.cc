@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "io/ggml_codec.h"
 #include "io/gguf.h"
+#include "io/gguf_split.h"
 #include "model/parse_config.h"
 #include "tokenizer/vocab.h"
 
@@ -15,6 +16,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {
     COLDPRESS_CHECK(!content.status().message().empty());
     return 0;
   }
+  (void)coldpress::merge_splits({*content}, {"fuzz.gguf"});
+  (void)coldpress::merge_splits({*content, *content}, {"fuzz.gguf", "again.gguf"});
   (void)coldpress::parse_gguf_config(*content, "fuzz.gguf");
   (void)coldpress::vocab_from_metadata(content->metadata, "fuzz.gguf");
   uint64_t total = 0;

@@ -123,10 +123,31 @@ def records_seeds():
     yield "ids", b'{"tokens": [1, 2]}\n{"input_ids": []}'
 
 
+def packed_seeds():
+    words, ones = b"\x21\x43\x65\x87" * 8, b"\0\0\x80\x3f"
+    yield "fp8", ({"quant_method": "fp8", "weight_block_size": [2, 4]},
+                  [("x.weight", "F8_E4M3", [4, 8], words),
+                   ("x.weight_scale_inv", "F32", [2, 2], ones * 4)])
+    weights = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 8}
+    yield "packed", ({"quant_method": "compressed-tensors",
+                      "config_groups": {"g": {"weights": weights}}},
+                     [("x.weight_packed", "I32", [4, 2], words),
+                      ("x.weight_shape", "I64", [2], struct.pack("<2q", 4, 16)),
+                      ("x.weight_scale", "F32", [4, 2], ones * 8),
+                      ("x.weight_zero_point", "I32", [1, 2], words[:8]),
+                      ("x.weight_g_idx", "I32", [16], struct.pack("<16i", *[0, 1] * 8))])
+    yield "gptq", ({"quant_method": "gptq", "bits": 4, "group_size": 8},
+                   [("x.qweight", "I32", [1, 8], words), ("x.qzeros", "I32", [1, 1], words[:4]),
+                    ("x.scales", "F16", [1, 8], words[:16]),
+                    ("x.g_idx", "I32", [8], b"\0" * 32)])
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     seeds = {"gguf_fuzz": gguf_seeds(), "records_fuzz": records_seeds(),
              "safetensors_fuzz": safetensors_seeds(),
+             "packed_fuzz": ((n, json.dumps(c).encode() + b"\n" + safetensors(t))
+                             for n, (c, t) in packed_seeds()),
              "config_fuzz": ((n, json.dumps(c).encode()) for n, c in config_seeds())}
     for target, files in seeds.items():
         (root / target).mkdir(parents=True, exist_ok=True)

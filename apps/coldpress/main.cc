@@ -56,6 +56,7 @@ int run_command_line(int argc, char** argv) {
   Run run;
   add_fetch(app, run);
   add_inspect(app, run);
+  add_convert(app, run);
   add_plan(app, run);
   add_quantize(app, run);
   add_eval(app, run);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -17,6 +18,7 @@ struct PressOptions {
   std::string calibration = "c4";
   std::optional<uint64_t> seed;  // of the choice of windows; none: the first ones
   std::string tokenizer_pre;     // empty: what the model says
+  uint64_t split_bytes = 0;      // quantize only
   int threads = 0;               // 0: all cores
   bool json = false;
   Recipe recipe;

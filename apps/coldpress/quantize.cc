@@ -11,6 +11,7 @@
 #include "calibration/sources.h"
 #include "catalogue.h"
 #include "export/export.h"
+#include "output_options.h"
 #include "pipeline/driver.h"
 #include "pipeline/manifest.h"
 #include "press_options.h"
@@ -84,6 +85,7 @@ Status run_quantize(const PressOptions& options) {
                         quantised_names(plan),
                         COLDPRESS_VERSION,
                         options.tokenizer_pre};
+  request.split_bytes = options.split_bytes;
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
   COLDPRESS_ASSIGN_OR_RETURN(const CalibrationWindows windows, read_windows(options));
 
@@ -122,6 +124,7 @@ void add_quantize(CLI::App& app, Run& run) {
   verb->add_option("-o,--out", options->out,
                    "Model to write: NAME.gguf, or the name of a safetensors folder")
       ->required();
+  add_split_option(*verb, options->split_bytes);
   verb->callback([=, &run] { run = [options] { return run_quantize(*options); }; });
 }
 

@@ -17,6 +17,7 @@ CLI::App* add_verb(CLI::App& app, const std::string& name, const std::string& su
                    const std::string& examples);
 
 void add_bench(CLI::App& app, Run& run);
+void add_convert(CLI::App& app, Run& run);
 void add_eval(CLI::App& app, Run& run);
 void add_fetch(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);

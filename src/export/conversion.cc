@@ -7,6 +7,7 @@
 
 #include "export/gguf_head.h"
 #include "io/ggml_codec.h"
+#include "model/extras.h"
 
 namespace coldpress {
 namespace {
@@ -46,7 +47,7 @@ OutputTensor convert(const ExportRequest& request, const SourceTensor& t, const 
   if (quantised || (target == Naming::kHf && !plain.has_value())) {
     out.dtype = request.dense_type;
   } else if (target == Naming::kHf) {
-    out.dtype = *plain;
+    out.dtype = request.all_dense && t.shape.size() > 1 ? request.dense_type : *plain;
   } else {
     out.dtype = t.shape.size() == 1 ? DType::kF32 : request.dense_type;
   }
@@ -60,7 +61,7 @@ OutputTensor convert(const ExportRequest& request, const SourceTensor& t, const 
 // Why a tensor has no place in the output; nullopt if it has one.
 std::optional<std::string> reason_to_drop(const Model& model, const SourceTensor& t,
                                           const std::optional<RoleMatch>& match, Naming source) {
-  if (t.name.ends_with(".rotary_emb.inv_freq")) return "follows from the configuration";
+  if (const auto extra = known_extra(model, t)) return extra;
   if (!match.has_value()) return std::nullopt;
   if (match->role->role == "rope_factors") return "follows from the configuration";
   if (match->role->presence == Presence::kUntied && source == Naming::kHf &&
@@ -81,7 +82,7 @@ Result<Layout> plan_conversion(const ExportRequest& request,
   for (const SourceTensor& t : model.tensors()) {
     const auto match = match_tensor(model.architecture(), source, t.name);
     if (const auto reason = reason_to_drop(model, t, match, source)) {
-      layout.dropped.push_back({t.name, "", "", How::kDropped, *reason});
+      layout.dropped.push_back({t.name, "", "", How::kDropped, *reason, t.shape});
       continue;
     }
     if (!match.has_value() || tensor_name(*match->role, target, match->block).empty()) {

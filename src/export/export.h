@@ -22,6 +22,12 @@ struct ExportRequest {
   std::vector<std::string> quantised;  // names in the source; put() is called once for each
   std::string version;                 // of coldpress, for the file's own record
   std::string tokenizer_pre = {};      // in place of the source's pre-tokenizer; empty: as it says
+  // Matrices that are not quantised get the dense type too, instead of keeping theirs where the
+  // container has it.
+  bool all_dense = false;
+  // GGUF: tensors of at most this many bytes per file (but at least one tensor), as
+  // NAME-00001-of-0000N.gguf where they need more than one file; 0: one file.
+  uint64_t split_bytes = 0;
 };
 
 // The record of the run that goes with the weights.
@@ -43,6 +49,7 @@ struct ExportedTensor {
   std::string stored_type;  // as the output's container spells it
   How how = How::kCopied;
   std::string reason = {};
+  std::vector<int64_t> shape = {};  // of a dropped one
 };
 
 // One output being written. Destroying it before finish() has succeeded leaves nothing behind.

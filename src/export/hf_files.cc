@@ -25,6 +25,11 @@ bool holds_weights(const std::string& name) {
   return false;
 }
 
+bool describes_packing(const std::string& name) {
+  return name == "quantize_config.json" || name == "quant_config.json" ||
+         name == "hf_quant_config.json";
+}
+
 std::string_view torch_name(DType type) {
   if (type == DType::kF16) return "float16";
   return type == DType::kBF16 ? "bfloat16" : "float32";
@@ -65,7 +70,14 @@ std::string with_dtype(std::string config, DType dense_type) {
   return config;
 }
 
-Status copy_hf_sidecars(const fs::path& source, const fs::path& target, DType dense_type) {
+Result<std::string> without_packing(const std::string& config, const std::string& where) {
+  COLDPRESS_ASSIGN_OR_RETURN(Json json, parse_json(config, where));
+  if (!json.is_object() || json.erase("quantization_config") == 0) return config;
+  return json.dump(2) + "\n";
+}
+
+Status copy_hf_sidecars(const fs::path& source, const fs::path& target, DType dense_type,
+                        bool was_packed) {
   std::error_code error;
   std::vector<fs::path> files;
   for (fs::directory_iterator it(source, error), end; !error && it != end; it.increment(error)) {
@@ -77,8 +89,12 @@ Status copy_hf_sidecars(const fs::path& source, const fs::path& target, DType de
   for (const fs::path& file : files) {
     const std::string name = file.filename().string();
     if (holds_weights(name) || name == kManifestFile) continue;
+    if (was_packed && describes_packing(name)) continue;
     if (name == "config.json") {
       COLDPRESS_ASSIGN_OR_RETURN(std::string text, read_text_file(file));
+      if (was_packed) {
+        COLDPRESS_ASSIGN_OR_RETURN(text, without_packing(text, file.string()));
+      }
       COLDPRESS_RETURN_IF_ERROR(
           write_text_file(target / name, with_dtype(std::move(text), dense_type)));
     } else {
@@ -88,16 +104,23 @@ Status copy_hf_sidecars(const fs::path& source, const fs::path& target, DType de
   return {};
 }
 
-Status copy_hf_index(const fs::path& source, const fs::path& target, uint64_t total_bytes) {
+Status copy_hf_index(const fs::path& source, const fs::path& target, uint64_t total_bytes,
+                     const std::map<std::string, std::string>& shard_of) {
   const fs::path path = source / kIndexFile;
   COLDPRESS_ASSIGN_OR_RETURN(const std::string text, read_text_file(path));
   COLDPRESS_ASSIGN_OR_RETURN(Json index, parse_json(text, path.string()));
+  bool same = true;
   const auto metadata = index.find("metadata");
-  if (metadata == index.end() || !metadata->is_object() || !metadata->contains("total_size") ||
-      (*metadata)["total_size"] == total_bytes) {
-    return write_text_file(target / kIndexFile, text);
+  if (metadata != index.end() && metadata->is_object() && metadata->contains("total_size") &&
+      (*metadata)["total_size"] != total_bytes) {
+    (*metadata)["total_size"] = total_bytes;
+    same = false;
   }
-  (*metadata)["total_size"] = total_bytes;
+  if (index["weight_map"].get<std::map<std::string, std::string>>() != shard_of) {
+    index["weight_map"] = shard_of;
+    same = false;
+  }
+  if (same) return write_text_file(target / kIndexFile, text);
   return write_text_file(target / kIndexFile, index.dump(2) + "\n");
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <set>
 #include <string>
 
@@ -17,14 +18,20 @@ inline constexpr char kManifestKey[] = "coldpress.manifest";  // of GGUF metadat
 // Copies the regular files at the top level of `source` into `target` byte for byte, except weights
 // of any format, their index, and an older manifest. In config.json the value of "dtype" or
 // "torch_dtype" becomes `dense_type` where it differs.
+// `was_packed`: its "quantization_config" is removed, and files that describe the packing are left
+// out.
 Status copy_hf_sidecars(const std::filesystem::path& source, const std::filesystem::path& target,
-                        DType dense_type);
+                        DType dense_type, bool was_packed);
+
+// config.json's text without what says that the weights are packed.
+Result<std::string> without_packing(const std::string& config, const std::string& where);
 
 // config.json's text with that one value edited.
 std::string with_dtype(std::string config, DType dense_type);
 
-// Copies the index of sharded weights, with their new size in bytes.
+// Copies the index of sharded weights, with their new size in bytes and, where it differs, the new
+// place of each tensor (`shard_of`).
 Status copy_hf_index(const std::filesystem::path& source, const std::filesystem::path& target,
-                     uint64_t total_bytes);
+                     uint64_t total_bytes, const std::map<std::string, std::string>& shard_of);
 
 }  // namespace coldpress

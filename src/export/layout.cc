@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstring>
 #include <unordered_set>
 #include <utility>
@@ -21,16 +22,31 @@ std::optional<int32_t> ggml_type_by_name(const std::string& name) {
   return std::nullopt;
 }
 
+// Whether a matrix holds weights of a type that load() decodes.
+bool can_be_dense(const Model& model, const SourceTensor& t) {
+  if (model.is_gguf()) {
+    const auto type = ggml_type_by_name(t.type);
+    const auto info = type.has_value() ? ggml_type_info(*type) : std::nullopt;
+    return info.has_value() && info->decodable;
+  }
+  const auto type = dtype_from_name(t.type);
+  return type.has_value() && dtype_is_float(*type);
+}
+
 // The same container: everything stays where it is, only quantised tensors change their type.
-Result<OutputTensor> same_container(const Model& model, const SourceTensor& t, bool quantised,
-                                    DType dense_type, Naming target) {
+Result<OutputTensor> same_container(const ExportRequest& request, const SourceTensor& t,
+                                    bool quantised, Naming target) {
+  const Model& model = request.model;
+  const DType dense_type = request.dense_type;
   OutputTensor out;
   out.source = t.name;
   out.name = t.name;
   out.shape = t.shape;
   if (target == Naming::kHf) out.shard = t.shard;
-  if (quantised) {
-    out.how = OutputTensor::How::kQuantised;
+  const bool made_dense = request.all_dense && t.shape.size() == 2 && can_be_dense(model, t) &&
+                          t.type != type_label(dense_type, target);
+  if (quantised || t.is_packed || made_dense) {
+    out.how = quantised ? OutputTensor::How::kQuantised : OutputTensor::How::kConverted;
     out.dtype = dense_type;
     out.ggml_type = ggml_type_of(dense_type);
     out.stored_type = type_label(dense_type, target);
@@ -79,13 +95,19 @@ Result<Layout> plan_layout(const ExportRequest& request, Naming target) {
     COLDPRESS_CHECK(tensor->shape.size() == 2);
   }
   const Naming source = model.is_gguf() ? Naming::kGguf : Naming::kHf;
-  if (source != target) return plan_conversion(request, quantised);
   Layout layout;
-  for (const SourceTensor& t : model.tensors()) {
-    COLDPRESS_ASSIGN_OR_RETURN(
-        OutputTensor out,
-        same_container(model, t, quantised.contains(t.name), request.dense_type, target));
+  if (source != target) {
+    COLDPRESS_ASSIGN_OR_RETURN(layout, plan_conversion(request, quantised));
+  }
+  for (std::size_t i = 0; source == target && i < model.tensors().size(); ++i) {
+    const SourceTensor& t = model.tensors()[i];
+    COLDPRESS_ASSIGN_OR_RETURN(OutputTensor out,
+                               same_container(request, t, quantised.contains(t.name), target));
     layout.tensors.push_back(std::move(out));
+  }
+  for (const SetAside& part : model.set_aside()) {
+    layout.dropped.push_back(
+        {part.name, "", "", OutputTensor::How::kDropped, part.reason, part.shape});
   }
   return layout;
 }
@@ -115,6 +137,15 @@ Result<std::span<const std::byte>> stored_bytes(const Model& model, const Output
     return std::span<const std::byte>(buffer);
   }
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, model.load(tensor.source));
+  constexpr float kLargestF16 = 65504.0F;
+  for (int64_t i = 0; i < values.size() && tensor.dtype == DType::kF16; ++i) {
+    if (std::fabs(values.data()[i]) > kLargestF16) {
+      return unsupported(
+          fmt::format("{}: tensor \"{}\" holds {}, which F16 cannot; use --dense-type "
+                      "bf16 or f32",
+                      model.path().string(), tensor.source, values.data()[i]));
+    }
+  }
   // Head order counts along the rows of a matrix and along the elements of a vector.
   const bool is_vector = values.rows() == 1;
   const int64_t rows = is_vector ? values.cols() : values.rows();

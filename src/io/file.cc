@@ -324,6 +324,11 @@ Status write_text_file(const fs::path& path, std::string_view text) {
   return file.commit();
 }
 
+Status move_file(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return system_error("create", to, errno);
+  return flush_folder(folder_of(to));
+}
+
 Status copy_file_exact(const fs::path& from, const fs::path& to) {
   COLDPRESS_ASSIGN_OR_RETURN(MappedFile source, MappedFile::open(from));
   COLDPRESS_ASSIGN_OR_RETURN(AtomicFile target, AtomicFile::create(to));

@@ -78,6 +78,8 @@ class AtomicFolder {
 
 Result<std::string> read_text_file(const std::filesystem::path& path);
 Status write_text_file(const std::filesystem::path& path, std::string_view text);  // atomic
+// Renames a complete file within a file system and flushes the folder. `to` is replaced.
+Status move_file(const std::filesystem::path& from, const std::filesystem::path& to);
 // Byte-for-byte copy, flushed.
 Status copy_file_exact(const std::filesystem::path& from, const std::filesystem::path& to);
 

@@ -90,16 +90,18 @@ struct GgufContent {
 
 Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, const std::string& where);
 
+// A model in one file, or in several (io/gguf_split.h): any of them opens all.
 class GgufFile {
  public:
   static Result<GgufFile> open(const std::filesystem::path& path);
   const GgufContent& content() const { return content_; }
-  const std::filesystem::path& path() const { return file_.path(); }
+  const std::filesystem::path& path() const { return path_; }  // as given to open()
 
  private:
-  GgufFile(MappedFile file, GgufContent content)
-      : file_(std::move(file)), content_(std::move(content)) {}
-  MappedFile file_;
+  GgufFile(std::filesystem::path path, std::vector<MappedFile> files, GgufContent content)
+      : path_(std::move(path)), files_(std::move(files)), content_(std::move(content)) {}
+  std::filesystem::path path_;
+  std::vector<MappedFile> files_;
   GgufContent content_;
 };
 

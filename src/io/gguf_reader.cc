@@ -11,6 +11,7 @@
 #include "base/checked.h"
 #include "io/ggml_codec.h"
 #include "io/gguf.h"
+#include "io/gguf_split.h"
 #include "io/show_name.h"
 
 namespace coldpress {
@@ -338,9 +339,30 @@ Result<GgufContent> parse_gguf(std::span<const std::byte> bytes, const std::stri
 }
 
 Result<GgufFile> GgufFile::open(const std::filesystem::path& path) {
+  std::vector<MappedFile> files;
   COLDPRESS_ASSIGN_OR_RETURN(MappedFile file, MappedFile::open(path));
   COLDPRESS_ASSIGN_OR_RETURN(GgufContent content, parse_gguf(file.bytes(), path.string()));
-  return GgufFile(std::move(file), std::move(content));
+  COLDPRESS_ASSIGN_OR_RETURN(const auto place, split_place(content, path.string()));
+  if (!place) {
+    files.push_back(std::move(file));
+    return GgufFile(path, std::move(files), std::move(content));
+  }
+  std::vector<GgufContent> contents;
+  std::vector<std::string> names;
+  for (int64_t i = 0; i < place->count; ++i) {
+    COLDPRESS_ASSIGN_OR_RETURN(const std::filesystem::path part, sibling_split(path, *place, i));
+    auto opened = MappedFile::open(part);
+    if (!opened.ok()) {
+      return opened.status().with_context(
+          fmt::format("{} is one of {} files", path.string(), place->count));
+    }
+    COLDPRESS_ASSIGN_OR_RETURN(GgufContent one, parse_gguf(opened->bytes(), part.string()));
+    files.push_back(std::move(*opened));
+    contents.push_back(std::move(one));
+    names.push_back(part.string());
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(GgufContent whole, merge_splits(std::move(contents), names));
+  return GgufFile(path, std::move(files), std::move(whole));
 }
 
 }  // namespace coldpress

@@ -37,6 +37,18 @@ struct SourceTensor {
   std::vector<int64_t> shape;  // row-major
   std::span<const std::byte> data;
   std::string shard;  // file name inside the folder (or the GGUF's file name)
+  // Made of several stored tensors (model/packed_form.h): `type` names the form, `data` is the
+  // codes' bytes, and load() is the only way to the values.
+  bool is_packed = false;
+};
+
+// A stored tensor that is no tensor of the model by itself: a scale or the codes of a packed
+// weight.
+struct SetAside {
+  std::string name;
+  std::string type;
+  std::vector<int64_t> shape;
+  std::string reason;
 };
 
 // A linear that is quantised: y = x W^T (+ bias), W is (out, in).
@@ -65,10 +77,12 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   virtual const std::filesystem::path& path() const = 0;
   virtual bool is_gguf() const = 0;
-  // True if the source holds block-quantised weights (they are dequantised on load).
+  // True if the source holds quantised weights (they are dequantised on load).
   virtual bool source_is_quantised() const = 0;
 
-  virtual const std::vector<SourceTensor>& tensors() const = 0;  // every tensor of every shard
+  // Every tensor of every shard, but for those set aside.
+  virtual const std::vector<SourceTensor>& tensors() const = 0;
+  virtual const std::vector<SetAside>& set_aside() const = 0;
   virtual const SourceTensor* find(const std::string& name) const = 0;
   virtual std::vector<Tap> taps(int block) const = 0;  // in stage order
 

@@ -100,10 +100,6 @@ Result<ModelConfig> read_hf(const Json& json, const std::string& where) {
   if (type.empty()) return corrupt(keys.where("model_type") + " is missing");
   const Architecture* arch = find_hf_architecture(type);
   if (arch == nullptr) return unknown_architecture(type, Naming::kHf, where);
-  if (keys.has("quantization_config")) {
-    return unsupported(keys.where("quantization_config") +
-                       " says that the weights are quantised already; use the original model");
-  }
 
   ModelConfig config;
   COLDPRESS_RETURN_IF_ERROR(read_common(keys, kHfKeys, *arch, config));

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <system_error>
@@ -20,6 +21,7 @@
 #include "io/safetensors.h"
 #include "io/show_name.h"
 #include "model/model.h"
+#include "model/packed_source.h"
 #include "model/parse_config.h"
 
 namespace coldpress {
@@ -55,8 +57,9 @@ std::string shape_text(const std::vector<int64_t>& shape) {
 struct Codec {
   bool decodable = false;
   bool is_quantised = false;
-  DType dtype = DType::kF32;  // HF
-  int32_t ggml_type = 0;      // GGUF
+  DType dtype = DType::kF32;                            // HF
+  int32_t ggml_type = 0;                                // GGUF
+  std::function<Status(std::span<float>)> unpack = {};  // HF, packed
 };
 
 class SourceModel final : public Model {
@@ -69,6 +72,8 @@ class SourceModel final : public Model {
 
   Status add_safetensors(const fs::path& path, SafetensorsFile file);
   void add_gguf(GgufFile file);
+  // Replaces the parts of packed weights by the weights.
+  Status fold_packed(const Json& settings);
   // Every role in every block against the configuration.
   Status validate();
   // GGUF stores Llama-3 frequency divisors as a tensor.
@@ -80,6 +85,7 @@ class SourceModel final : public Model {
   bool is_gguf() const override { return naming_ == Naming::kGguf; }
   bool source_is_quantised() const override { return quantised_; }
   const std::vector<SourceTensor>& tensors() const override { return tensors_; }
+  const std::vector<SetAside>& set_aside() const override { return set_aside_; }
   const SourceTensor* find(const std::string& name) const override {
     const auto it = index_.find(name);
     return it == index_.end() ? nullptr : &tensors_[it->second];
@@ -103,13 +109,14 @@ class SourceModel final : public Model {
   std::optional<GgufFile> gguf_;
   std::vector<SourceTensor> tensors_;
   std::vector<Codec> codecs_;  // parallel to tensors_
+  std::vector<SetAside> set_aside_;
   std::unordered_map<std::string, std::size_t> index_;
 };
 
 bool SourceModel::add(SourceTensor tensor, Codec codec) {
   if (!index_.emplace(tensor.name, tensors_.size()).second) return false;
   tensors_.push_back(std::move(tensor));
-  codecs_.push_back(codec);
+  codecs_.push_back(std::move(codec));
   return true;
 }
 
@@ -122,6 +129,41 @@ Status SourceModel::add_safetensors(const fs::path& path, SafetensorsFile file) 
     if (!add(std::move(tensor), {.decodable = is_decodable(info.dtype), .dtype = info.dtype})) {
       return corrupt(fmt::format("{}: tensor {} is in another shard too", path.string(),
                                  show_name(info.name)));
+    }
+  }
+  return {};
+}
+
+Status SourceModel::fold_packed(const Json& settings) {
+  std::vector<StoredTensor> stored;
+  for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    stored.push_back({tensors_[i].name, codecs_[i].dtype, tensors_[i].shape, tensors_[i].data});
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(
+      PackedSource packed,
+      find_packed(settings, StoredTensors(stored, path_.string()), path_.string()));
+  std::unordered_map<std::string, PackedWeight*> by_codes;
+  for (PackedWeight& weight : packed.weights) by_codes[weight.parts.front()] = &weight;
+  const std::vector<SourceTensor> tensors = std::move(tensors_);
+  const std::vector<Codec> codecs = std::move(codecs_);
+  tensors_.clear();
+  codecs_.clear();
+  index_.clear();
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const SourceTensor& t = tensors[i];
+    const auto reason = packed.set_aside.find(t.name);
+    if (reason != packed.set_aside.end()) {
+      set_aside_.push_back({t.name, t.type, t.shape, reason->second});
+    }
+    const auto found = by_codes.find(t.name);
+    if (found != by_codes.end()) {
+      PackedWeight& w = *found->second;
+      const SourceTensor weight{w.name, w.type, {w.rows, w.cols}, t.data, t.shard, true};
+      // find_packed has refused names that are taken.
+      COLDPRESS_CHECK(
+          add(weight, {.decodable = true, .is_quantised = true, .unpack = std::move(w.decode)}));
+    } else if (reason == packed.set_aside.end()) {
+      COLDPRESS_CHECK(add(t, codecs[i]));
     }
   }
   return {};
@@ -260,9 +302,10 @@ Result<MatrixF> SourceModel::load(const std::string& tensor_name) const {
   // The readers have checked the shape against the bytes in the file, so this is bounded by them.
   MatrixF matrix(tensor.shape.size() == 1 ? 1 : tensor.shape[0], tensor.shape.back());
   const std::span<float> out(matrix.data(), static_cast<std::size_t>(matrix.size()));
-  const bool decoded =
-      out.empty() || (is_gguf() ? decode_ggml(codec.ggml_type, tensor.data, matrix.cols(), out)
-                                : decode_to_f32(codec.dtype, tensor.data, out));
+  if (codec.unpack) COLDPRESS_RETURN_IF_ERROR(codec.unpack(out));
+  const bool decoded = out.empty() || codec.unpack ||
+                       (is_gguf() ? decode_ggml(codec.ggml_type, tensor.data, matrix.cols(), out)
+                                  : decode_to_f32(codec.dtype, tensor.data, out));
   if (!decoded) {
     return corrupt(fmt::format("{}: tensor {} does not decode as {}", path_.string(),
                                show_name(tensor_name), tensor.type));
@@ -340,6 +383,9 @@ Result<std::unique_ptr<Model>> open_folder(const fs::path& path) {
     return not_found(fmt::format(
         "{}: neither model.safetensors nor model.safetensors.index.json is there", path.string()));
   }
+  COLDPRESS_ASSIGN_OR_RETURN(const auto settings,
+                             quantization_settings(text, config_path.string()));
+  if (settings) COLDPRESS_RETURN_IF_ERROR(model->fold_packed(*settings));
   COLDPRESS_RETURN_IF_ERROR(model->validate());
   return std::unique_ptr<Model>(std::move(model));
 }

@@ -7,6 +7,7 @@
 
 #include "calibration/streamer.h"
 #include "grid/table.h"
+#include "model/extras.h"
 #include "solver/outliers.h"
 #include "solver/table.h"
 
@@ -84,6 +85,7 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   }
   Plan plan;
   plan.recipe = recipe;
+  plan.set_aside = model.set_aside();
   const std::map<std::string, Place> places = linear_places(model);
   const double tokens = static_cast<double>(recipe.samples * recipe.seqlen);
   int64_t largest_block = 0;
@@ -99,8 +101,15 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
     if (place == places.end()) {
       t.stored_type = source.type;
       t.stored_bytes = t.source_bytes;
-      t.reason = source.shape.size() < 2 ? "a vector: norms and biases keep their precision"
-                                         : "not a linear of a block";
+      if (source.is_packed) {
+        t.stored_type = std::string(dtype_name(recipe.dense_type));
+        t.stored_bytes = static_cast<uint64_t>(source.shape[0] * source.shape[1] *
+                                               dtype_size(recipe.dense_type));
+      }
+      const char* plain = source.shape.size() < 2
+                              ? "a vector: norms and biases keep their precision"
+                              : "not a linear of a block";
+      t.reason = known_extra(model, source).value_or(plain);
     } else {
       const auto& [block, tap, linear] = place->second;
       const Status fits = kind->check(recipe.grid, linear.in);
@@ -193,13 +202,18 @@ Json plan_to_json(const Plan& plan) {
     }
     tensors.push_back(std::move(row));
   }
+  Json dropped = Json::array();
+  for (const SetAside& part : plan.set_aside) {
+    dropped.push_back({{"name", part.name}, {"shape", part.shape}, {"reason", part.reason}});
+  }
   return {{"recipe", recipe_to_json(plan.recipe)},
           {"bits_per_weight", plan.bits_per_weight},
           {"quantised_weights", plan.quantised_weights},
           {"predicted_peak_bytes", plan.predicted_peak_bytes},
           {"forward_flops", plan.forward_flops},
           {"gram_flops", plan.gram_flops},
-          {"tensors", std::move(tensors)}};
+          {"tensors", std::move(tensors)},
+          {"dropped", std::move(dropped)}};
 }
 
 }  // namespace coldpress

@@ -35,6 +35,7 @@ struct PlannedTensor {
 struct Plan {
   Recipe recipe;
   std::vector<PlannedTensor> tensors;  // every tensor of the source, in its order
+  std::vector<SetAside> set_aside;     // stored tensors that are parts of others
   int64_t quantised_weights = 0;
   double bits_per_weight = 0;  // mean over the quantised weights
   int64_t predicted_peak_bytes = 0;

@@ -1,6 +1,7 @@
 #include "report/record.h"
 
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -35,12 +36,14 @@ void record_output(const std::vector<ExportedTensor>& output, Json* manifest) {
       stored[tensor.source_name] = &tensor;
     }
   }
+  std::set<std::string> rows;
   Json kept = Json::array();
   Json dropped = Json::array();
   for (Json& row : (*manifest)["tensors"]) {
     const auto found = stored.find(row["name"].get<std::string>());
     COLDPRESS_CHECK(found != stored.end());
     const ExportedTensor& tensor = *found->second;
+    rows.insert(tensor.source_name);
     if (tensor.how == ExportedTensor::How::kDropped) {
       dropped.push_back(
           {{"name", row["name"]}, {"shape", row["shape"]}, {"reason", tensor.reason}});
@@ -50,6 +53,12 @@ void record_output(const std::vector<ExportedTensor>& output, Json* manifest) {
     row["stored_name"] = tensor.name;
     row["stored_type"] = tensor.stored_type;
     kept.push_back(std::move(row));
+  }
+  // Parts of packed weights are no rows of their own.
+  for (const ExportedTensor& tensor : output) {
+    if (tensor.how != ExportedTensor::How::kDropped || rows.contains(tensor.source_name)) continue;
+    dropped.push_back(
+        {{"name", tensor.source_name}, {"shape", tensor.shape}, {"reason", tensor.reason}});
   }
   (*manifest)["tensors"] = std::move(kept);
   (*manifest)["dropped"] = std::move(dropped);

@@ -109,7 +109,7 @@ TEST_F(Documentation, CommandsOfTheDocumentsRun) {
 }
 
 TEST_F(Documentation, ExamplesOfTheHelpRun) {
-  for (const char* verb : {"bench", "eval", "fetch", "inspect", "plan", "quantize"}) {
+  for (const char* verb : {"bench", "convert", "eval", "fetch", "inspect", "plan", "quantize"}) {
     const std::vector<std::string> commands = commands_of_help(run_coldpress({verb, "--help"}).out);
     SCOPED_TRACE(verb);
     EXPECT_GE(commands.size(), 2u);

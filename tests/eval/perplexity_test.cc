@@ -69,6 +69,7 @@ class GoldenModel final : public Model {
   const ModelConfig& config() const override { return config_; }
   const fs::path& path() const override { return model_->path(); }
   bool is_gguf() const override { return model_->is_gguf(); }
+  const std::vector<SetAside>& set_aside() const override { return model_->set_aside(); }
   bool source_is_quantised() const override { return model_->source_is_quantised(); }
   const std::vector<SourceTensor>& tensors() const override { return model_->tensors(); }
   const SourceTensor* find(const std::string& name) const override { return model_->find(name); }

@@ -1,5 +1,5 @@
 // A GGUF file: the source's metadata with its file type brought up to date and coldpress.* added,
-// and the manifest beside it as NAME.gguf.coldpress.json.
+// in one file or several, and the manifest beside it as NAME.gguf.coldpress.json.
 #include <fmt/format.h>
 
 #include <optional>
@@ -7,6 +7,7 @@
 
 #include "export/dense_sink.h"
 #include "export/gguf_head.h"
+#include "export/gguf_parts.h"
 #include "export/hf_files.h"
 #include "export/table.h"
 #include "io/file.h"
@@ -46,7 +47,7 @@ std::size_t manifest_capacity(const std::vector<OutputTensor>& tensors) {
 
 class GgufSink final : public DenseSink {
  public:
-  GgufSink(const ExportRequest& request, Layout layout, GgufWriter writer, std::size_t capacity)
+  GgufSink(const ExportRequest& request, Layout layout, GgufParts writer, std::size_t capacity)
       : DenseSink(request, std::move(layout)),
         out_(request.out),
         writer_(std::move(writer)),
@@ -64,6 +65,7 @@ class GgufSink final : public DenseSink {
     }
     inside.resize(capacity_, ' ');
     COLDPRESS_RETURN_IF_ERROR(writer_.set_string(kManifestKey, inside));
+    COLDPRESS_RETURN_IF_ERROR(writer_.seal());
     COLDPRESS_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(sidecar()));
     COLDPRESS_RETURN_IF_ERROR(file.append(manifest.full));
     manifest_file_.emplace(std::move(file));
@@ -75,7 +77,7 @@ class GgufSink final : public DenseSink {
   // The manifest first: a model is never there without it.
   Status commit() override {
     COLDPRESS_RETURN_IF_ERROR(manifest_file_->commit());
-    const Status done = writer_.finish();
+    const Status done = writer_.commit();
     if (!done.ok()) {
       std::error_code ignored;
       fs::remove(sidecar(), ignored);
@@ -90,7 +92,7 @@ class GgufSink final : public DenseSink {
   }
 
   fs::path out_;
-  GgufWriter writer_;
+  GgufParts writer_;
   std::size_t capacity_;
   std::optional<AtomicFile> manifest_file_;
 };
@@ -103,7 +105,8 @@ struct Head {
 
 Result<Head> head_of(const ExportRequest& request, const std::vector<OutputTensor>& tensors) {
   if (!request.model.is_gguf()) {
-    COLDPRESS_ASSIGN_OR_RETURN(GgufMetadata metadata, gguf_metadata_of(request.model, tensors, request.tokenizer_pre));
+    COLDPRESS_ASSIGN_OR_RETURN(GgufMetadata metadata,
+                               gguf_metadata_of(request.model, tensors, request.tokenizer_pre));
     return Head{std::move(metadata)};
   }
   COLDPRESS_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::open(request.model.path()));
@@ -121,8 +124,8 @@ Result<std::unique_ptr<ExportSink>> create(const ExportRequest& request) {
   std::vector<GgufWriter::Declaration> tensors;
   for (const OutputTensor& t : layout.tensors) tensors.push_back({t.name, t.shape, t.ggml_type});
   COLDPRESS_ASSIGN_OR_RETURN(
-      GgufWriter writer,
-      GgufWriter::create(request.out, head.metadata, std::move(tensors), head.alignment));
+      GgufParts writer, GgufParts::create(request.out, std::move(head.metadata), std::move(tensors),
+                                          head.alignment, request.split_bytes));
   return std::unique_ptr<ExportSink>(
       std::make_unique<GgufSink>(request, std::move(layout), std::move(writer), capacity));
 }

@@ -56,15 +56,19 @@ class SafetensorsSink final : public DenseSink {
       return write_text_file(work_path() / "tokenizer_config.json",
                              made->tokenizer.tokenizer_config_json);
     }
-    COLDPRESS_RETURN_IF_ERROR(copy_hf_sidecars(model.path(), work_path(), dense_type));
+    // The folder's weights are dense now.
+    const bool packed = model.source_is_quantised() || !model.set_aside().empty();
+    COLDPRESS_RETURN_IF_ERROR(copy_hf_sidecars(model.path(), work_path(), dense_type, packed));
     if (writers_.contains(kSingleShard)) return {};
     uint64_t total = 0;
+    std::map<std::string, std::string> shard_of;
     for (const OutputTensor& t : layout()) {
       auto bytes = static_cast<uint64_t>(dtype_size(t.dtype));
       for (const int64_t dim : t.shape) bytes *= static_cast<uint64_t>(dim);
       total += bytes;
+      shard_of[t.name] = t.shard;
     }
-    return copy_hf_index(model.path(), work_path(), total);
+    return copy_hf_index(model.path(), work_path(), total, shard_of);
   }
 
  private:

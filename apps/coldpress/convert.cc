@@ -1,0 +1,87 @@
+// coldpress convert: the same model in another container, type or number of files.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "export/export.h"
+#include "output_options.h"
+#include "pipeline/conversion_manifest.h"
+#include "report/record.h"
+#include "terminal.h"
+#include "verbs.h"
+
+namespace coldpress::cli {
+namespace {
+
+constexpr const char* kExamples =
+    "coldpress convert Llama-3.2-1B -o model-bf16.gguf --dense-type bf16\n"
+    "coldpress convert model.gguf -o folder";
+
+struct Options {
+  std::string model;
+  std::string out;
+  std::optional<DType> dense_type;
+  uint64_t split_bytes = 0;
+  bool json = false;
+};
+
+Status run_convert(const Options& options) {
+  const auto start = std::chrono::steady_clock::now();
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
+  ExportRequest request{*model,
+                        options.out,
+                        options.dense_type.value_or(natural_dense_type(*model)),
+                        {},
+                        COLDPRESS_VERSION};
+  request.all_dense = options.dense_type.has_value();
+  request.split_bytes = options.split_bytes;
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  Json manifest = make_conversion_manifest(*model, request.dense_type, request.all_dense,
+                                           {COLDPRESS_VERSION, 1, 0, seconds});
+  record_output(sink->tensors(), &manifest);
+  COLDPRESS_RETURN_IF_ERROR(sink->finish({manifest.dump(2), reproducible_part(manifest).dump()}));
+  if (options.json) {
+    fmt::print("{}\n", manifest.dump(2));
+    return {};
+  }
+  int64_t converted = 0;
+  for (const Json& row : manifest["tensors"]) converted += row["action"] == "converted" ? 1 : 0;
+  fmt::print("{}: {} tensors, {} of them converted; {} left out\n", options.out,
+             manifest["tensors"].size(), converted, manifest["dropped"].size());
+  for (const Json& row : manifest["dropped"]) {
+    fmt::print("left out: {} ({})\n", row["name"].get<std::string>(),
+               row["reason"].get<std::string>());
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, Run& run) {
+  CLI::App* verb =
+      add_verb(app, "convert", "Write a model as GGUF or as a Hugging Face folder", kExamples);
+  auto options = std::make_shared<Options>();
+  verb->add_option("MODEL", options->model, "Hugging Face folder or .gguf file")->required();
+  verb->add_option("-o,--out", options->out,
+                   "Model to write: NAME.gguf, or the name of a safetensors folder")
+      ->required();
+  verb->add_option_function<std::string>(
+          "--dense-type",
+          [options](const std::string& text) {
+            options->dense_type = text == "f32"    ? DType::kF32
+                                  : text == "bf16" ? DType::kBF16
+                                                   : DType::kF16;
+          },
+          "Store every matrix as this type (default: as the source does)")
+      ->check(CLI::IsMember({"f16", "bf16", "f32"}));
+  add_split_option(*verb, options->split_bytes);
+  verb->add_flag("--json", options->json, "Print the manifest for machines");
+  verb->callback([=, &run] { run = [options] { return run_convert(*options); }; });
+}
+
+}  // namespace coldpress::cli

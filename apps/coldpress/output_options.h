@@ -1,0 +1,12 @@
+// Options of the verbs that write a model.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+
+namespace coldpress::cli {
+
+// --split-max-size, in bytes; `bytes` stays as it is where the option is not given.
+void add_split_option(CLI::App& verb, uint64_t& bytes);
+
+}  // namespace coldpress::cli
