@@ -7,6 +7,8 @@
 #include <jinja/value.h>
 
 #include <exception>
+#include <string>
+#include <string_view>
 
 #include "tokenizer/isolated.h"
 
@@ -52,6 +54,16 @@ std::string render(const ChatTemplate& chat_template, const Json& chat) {
   return jinja::runtime::gather_string_parts(result)->as_string().str();
 }
 
+// The engine shows where in the template it stopped, over several lines, and the cause after
+// "Error: ".
+std::string cause_of(std::string what) {
+  constexpr std::string_view kCause = "Error: ";
+  if (const std::size_t at = what.rfind(kCause); at != std::string::npos) {
+    what.erase(0, at + kCause.size());
+  }
+  return what.substr(0, what.find('\n'));
+}
+
 }  // namespace
 
 Result<std::string> render_chat(const ChatTemplate& chat_template, const Json& chat) {
@@ -71,8 +83,7 @@ Result<std::string> render_chat(const ChatTemplate& chat_template, const Json& c
     try {
       return "+" + render(chat_template, chat);
     } catch (const std::exception& error) {
-      const std::string what = error.what();
-      return "-" + what.substr(0, what.find('\n'));
+      return "-" + cause_of(error.what());
     }
   };
   auto out = run_isolated(work);
