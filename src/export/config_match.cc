@@ -2,6 +2,10 @@
 
 #include <cmath>
 #include <cstddef>
+#include <set>
+#include <string_view>
+
+#include "model/table.h"
 
 namespace coldpress {
 namespace {
@@ -14,6 +18,18 @@ int64_t window_of(const ModelConfig& c, int64_t block) {
 
 const RopeConfig& rope_of(const ModelConfig& c, int64_t block) {
   return c.rope.size() == 1 ? c.rope.front() : c.rope[static_cast<std::size_t>(block)];
+}
+
+// Two entries of the table may read the same container: they must know the same weights.
+bool same_roles(const ModelConfig& a, const ModelConfig& b) {
+  if (a.architecture == b.architecture) return true;
+  std::set<std::string_view> roles[2];
+  for (const int i : {0, 1}) {
+    const Architecture* arch = find_architecture(i == 0 ? a.architecture : b.architecture);
+    if (arch == nullptr) return false;
+    for (const RoleSpec& role : arch->roles) roles[i].insert(role.role);
+  }
+  return roles[0] == roles[1];
 }
 
 float factor_of(const RopeConfig& rope, std::size_t pair) {
@@ -39,13 +55,23 @@ std::optional<std::string> first_difference(const ModelConfig& a, const ModelCon
   if (!same_float(a.attention_softcap, b.attention_softcap)) return "attention soft-capping";
   if (!same_float(a.logit_softcap, b.logit_softcap)) return "logit soft-capping";
   if (a.activation != b.activation) return "activation function";
-  if (a.qk_norm != b.qk_norm || a.post_norms != b.post_norms) return "placement of norms";
+  if (!same_roles(a, b) || a.norm != b.norm) return "set of weights";
+  if (a.parallel_residual != b.parallel_residual) return "order of attention and feed-forward";
+  if (!same_float(a.residual_scale, b.residual_scale)) return "residual scale";
+  if (!same_float(a.logit_scale, b.logit_scale)) return "logit scale";
+  if (a.alibi_slopes != b.alibi_slopes) return "ALiBi slopes";
+  if (a.position_offset != b.position_offset) return "first learned position";
+  if (a.experts != b.experts || a.experts_used != b.experts_used ||
+      a.normalise_routes != b.normalise_routes) {
+    return "routing of experts";
+  }
   for (int64_t block = 0; block < a.blocks; ++block) {
     if (window_of(a, block) != window_of(b, block)) return "sliding windows";
     const RopeConfig& ra = rope_of(a, block);
     const RopeConfig& rb = rope_of(b, block);
-    if (!same_float(ra.theta, rb.theta)) return "rotary base frequency";
-    for (std::size_t pair = 0; pair < static_cast<std::size_t>(a.head_dim / 2); ++pair) {
+    if (ra.dims != rb.dims) return "blocks and heads that rotate";
+    if (ra.dims > 0 && !same_float(ra.theta, rb.theta)) return "rotary base frequency";
+    for (std::size_t pair = 0; pair < static_cast<std::size_t>(ra.dims / 2); ++pair) {
       if (factor_of(ra, pair) != factor_of(rb, pair)) return "rotary frequency scaling";
     }
   }

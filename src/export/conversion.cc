@@ -7,6 +7,7 @@
 
 #include "export/gguf_head.h"
 #include "io/ggml_codec.h"
+#include "model/convention.h"
 #include "model/extras.h"
 
 namespace coldpress {
@@ -22,12 +23,13 @@ std::optional<DType> plain_type(const std::string& label, Naming source) {
   return std::nullopt;
 }
 
+Naming source_of(Naming target) { return target == Naming::kHf ? Naming::kGguf : Naming::kHf; }
+
 void arrange(const RoleSpec& role, const Architecture& arch, const ModelConfig& config,
              Naming target, OutputTensor& out) {
-  if (role.is_rotary && arch.gguf_interleaved_rope) {
-    out.order = target == Naming::kGguf ? RowOrder::kHalvesToPairs : RowOrder::kPairsToHalves;
-    out.heads = out.shape[0] / config.head_dim;
-  }
+  out.rows = row_order(arch, role, config, source_of(target), target);
+  if (role.hf_transposed) std::swap(out.shape.front(), out.shape.back());
+  out.transposed = role.hf_transposed && target == Naming::kHf;
   if (role.is_gain) {
     const auto offset = static_cast<float>(arch.hf_norm_offset);
     out.add = target == Naming::kGguf ? offset : -offset;
@@ -51,7 +53,8 @@ OutputTensor convert(const ExportRequest& request, const SourceTensor& t, const 
   } else {
     out.dtype = t.shape.size() == 1 ? DType::kF32 : request.dense_type;
   }
-  const bool as_is = plain == out.dtype && out.order == RowOrder::kAsSource && out.add == 0.0F;
+  const bool as_is =
+      plain == out.dtype && out.rows.empty() && !match.role->hf_transposed && out.add == 0.0F;
   out.how = quantised ? How::kQuantised : (as_is ? How::kCopied : How::kConverted);
   if (target == Naming::kGguf) out.ggml_type = ggml_type_of(out.dtype);
   out.stored_type = type_label(out.dtype, target);
@@ -62,6 +65,7 @@ OutputTensor convert(const ExportRequest& request, const SourceTensor& t, const 
 std::optional<std::string> reason_to_drop(const Model& model, const SourceTensor& t,
                                           const std::optional<RoleMatch>& match, Naming source) {
   if (const auto extra = known_extra(model, t)) return extra;
+  if (is_buffer(model.architecture(), source, t.name)) return "follows from the configuration";
   if (!match.has_value()) return std::nullopt;
   if (match->role->role == "rope_factors") return "follows from the configuration";
   if (match->role->presence == Presence::kUntied && source == Naming::kHf &&
@@ -78,6 +82,12 @@ Result<Layout> plan_conversion(const ExportRequest& request,
   const Model& model = request.model;
   const Naming source = model.is_gguf() ? Naming::kGguf : Naming::kHf;
   const Naming target = model.is_gguf() ? Naming::kHf : Naming::kGguf;
+  if (model.architecture().gguf_name.empty()) {
+    return unsupported(
+        fmt::format("{}: GGUF has no architecture for {}; choose a folder as the "
+                    "output",
+                    model.path().string(), model.architecture().name));
+  }
   Layout layout;
   for (const SourceTensor& t : model.tensors()) {
     const auto match = match_tensor(model.architecture(), source, t.name);

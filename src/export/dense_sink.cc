@@ -25,7 +25,8 @@ Status DenseSink::put(const std::string& source_name, View2<const float> values)
   const auto found = quantised_.find(source_name);
   COLDPRESS_CHECK(found != quantised_.end());
   const OutputTensor& tensor = layout_[found->second];
-  COLDPRESS_CHECK(values.rows == tensor.shape[0] && values.cols == tensor.shape[1]);
+  COLDPRESS_CHECK(values.rows == tensor.shape[tensor.transposed ? 1 : 0] &&
+                  values.cols == tensor.shape[tensor.transposed ? 0 : 1]);
   COLDPRESS_CHECK(hashes_.emplace(source_name, hash_values(values)).second);
   encode_exact(tensor, values, buffer_);
   return write(tensor, buffer_);

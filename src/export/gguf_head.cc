@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "export/config_match.h"
+#include "model/gguf_keys.h"
 #include "model/parse_config.h"
 #include "tokenizer/hf_vocab.h"
 
@@ -15,10 +16,11 @@ namespace {
 
 constexpr int64_t kGemmaPattern = 6;  // llama.cpp's default: every sixth block sees everything
 
-// The rotary configuration of the blocks without a window.
+// The rotary configuration of the blocks without a window, of those that have one.
 const RopeConfig& global_rope(const ModelConfig& c) {
-  for (std::size_t i = 0; i < c.sliding_window.size() && c.rope.size() > 1; ++i) {
-    if (c.sliding_window[i] == 0) return c.rope[i];
+  for (std::size_t i = 0; i < c.rope.size(); ++i) {
+    const bool local = i < c.sliding_window.size() && c.sliding_window[i] != 0;
+    if (c.rope[i].dims > 0 && (!local || c.rope.size() == 1)) return c.rope[i];
   }
   return c.rope.front();
 }
@@ -47,12 +49,16 @@ void put_windows(const ModelConfig& c, const std::string& prefix, GgufMetadata& 
   if (!is_default) {
     out.emplace_back(prefix + "attention.sliding_window_pattern", GgufValue::bools(local));
   }
-  for (std::size_t i = 0; i < c.sliding_window.size() && c.rope.size() > 1; ++i) {
-    if (!local[i]) continue;
-    out.emplace_back(prefix + "rope.freq_base_swa",
-                     GgufValue::f32(static_cast<float>(c.rope[i].theta)));
-    return;
-  }
+}
+
+void put_rope(const ModelConfig& c, GgufKeys& keys) {
+  const RopeConfig& rope = global_rope(c);
+  if (rope.dims == 0) return;
+  keys.put("rope.freq_base", rope.theta);
+  keys.put("rope.dimension_count", rope.dims);
+  if (rope.factors.empty() || !all_equal(rope.factors)) return;
+  keys.put("rope.scaling.type", GgufValue::string("linear"));
+  keys.put("rope.scaling.factor", static_cast<double>(rope.factors.front()));
 }
 
 GgufMetadata config_metadata(const Model& model) {
@@ -62,32 +68,28 @@ GgufMetadata config_metadata(const Model& model) {
   GgufMetadata out = {{"general.architecture", GgufValue::string(arch)},
                       {"general.type", GgufValue::string("model")},
                       {"general.name", GgufValue::string(name_of(model))}};
-  const auto put = [&](const char* key, int64_t value) {
-    out.emplace_back(prefix + key, GgufValue::u32(static_cast<uint32_t>(value)));
-  };
-  const auto put_float = [&](const char* key, double value) {
-    out.emplace_back(prefix + key, GgufValue::f32(static_cast<float>(value)));
-  };
-  put("block_count", c.blocks);
-  put("context_length", c.context);
-  put("embedding_length", c.hidden);
-  put("feed_forward_length", c.ffn);
-  put("attention.head_count", c.heads);
-  put("attention.head_count_kv", c.kv_heads);
-  put("attention.key_length", c.head_dim);
-  put("attention.value_length", c.head_dim);
-  put_float("attention.layer_norm_rms_epsilon", c.norm_eps);
-  put("vocab_size", c.vocab);
-  const RopeConfig& rope = global_rope(c);
-  put_float("rope.freq_base", rope.theta);
-  put("rope.dimension_count", c.head_dim);
-  if (!rope.factors.empty() && all_equal(rope.factors)) {
-    out.emplace_back(prefix + "rope.scaling.type", GgufValue::string("linear"));
-    put_float("rope.scaling.factor", rope.factors.front());
-  }
+  GgufKeys keys(out, prefix);
+  keys.put("block_count", c.blocks);
+  keys.put("context_length", c.context);
+  keys.put("embedding_length", c.hidden);
+  keys.put("feed_forward_length", c.ffn);
+  keys.put("attention.head_count", c.heads);
+  keys.put("attention.head_count_kv", c.kv_heads);
+  keys.put("attention.key_length", c.head_dim);
+  keys.put("attention.value_length", c.head_dim);
+  keys.put(c.norm == NormKind::kRms ? "attention.layer_norm_rms_epsilon"
+                                    : "attention.layer_norm_epsilon",
+           c.norm_eps);
+  keys.put("vocab_size", c.vocab);
+  put_rope(c, keys);
   put_windows(c, prefix, out);
-  if (c.attention_softcap != 0) put_float("attn_logit_softcapping", c.attention_softcap);
-  if (c.logit_softcap != 0) put_float("final_logit_softcapping", c.logit_softcap);
+  if (c.attention_softcap != 0) keys.put("attn_logit_softcapping", c.attention_softcap);
+  if (c.logit_softcap != 0) keys.put("final_logit_softcapping", c.logit_softcap);
+  if (c.experts > 0) {
+    keys.put("expert_count", c.experts);
+    keys.put("expert_used_count", c.experts_used);
+  }
+  if (model.architecture().write_gguf != nullptr) model.architecture().write_gguf(c, keys);
   return out;
 }
 
@@ -110,7 +112,7 @@ Result<GgufMetadata> gguf_metadata_of(const Model& model, const std::vector<Outp
   // The tensor of factors multiplies what the keys say (model/source.cc).
   const std::vector<float> factors = rope_factor_tensor(model.config());
   for (RopeConfig& rope : read->rope) {
-    if (!factors.empty()) rope.factors = factors;
+    if (!factors.empty() && rope.dims > 0) rope.factors = factors;
   }
   if (const auto what = first_difference(model.config(), *read)) {
     return unsupported(

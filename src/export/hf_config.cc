@@ -3,24 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "export/config_match.h"
 #include "export/hf_files.h"
 #include "io/gguf.h"
 #include "io/json.h"
+#include "model/config_keys.h"
 #include "model/parse_config.h"
 
 namespace coldpress {
 namespace {
 
-// The shortest decimal that is the same fp32: GGUF's 1e-6F is 1e-06 again, not 9.99999997e-07.
-double shortest(double value) { return std::stod(fmt::format("{}", static_cast<float>(value))); }
-
 std::string_view activation_name(Activation a) {
   if (a == Activation::kSilu) return "silu";
+  if (a == Activation::kRelu) return "relu";
   return a == Activation::kGelu ? "gelu" : "gelu_pytorch_tanh";
 }
 
@@ -43,7 +42,8 @@ Biases biases(const Model& model, Presence flag) {
 // published Llama-3 models use these; the caller keeps the one that gives the same factors.
 std::vector<Json> rope_scalings(const RopeConfig& rope) {
   if (rope.factors.empty()) return {Json(nullptr)};
-  std::vector<Json> out = {{{"rope_type", "linear"}, {"factor", shortest(rope.factors.front())}}};
+  std::vector<Json> out = {
+      {{"rope_type", "linear"}, {"factor", shortest_number(rope.factors.front())}}};
   for (const double factor : {8.0, 32.0, 4.0, 16.0, 2.0}) {
     for (const int64_t original : {8192, 4096, 16384, 32768}) {
       out.push_back({{"rope_type", "llama3"},
@@ -69,32 +69,46 @@ Json config_of(const Model& model, DType dense_type) {
   Json json;
   json["architectures"] = Json::array({std::string(arch.hf_class)});
   json["model_type"] = std::string(arch.hf_model_types.front());
-  json["hidden_size"] = c.hidden;
-  json["intermediate_size"] = c.ffn;
-  json["num_hidden_layers"] = c.blocks;
-  json["num_attention_heads"] = c.heads;
-  json["num_key_value_heads"] = c.kv_heads;
-  json["head_dim"] = c.head_dim;
-  json[std::string(arch.activation_key)] = std::string(activation_name(c.activation));
-  json["max_position_embeddings"] = c.context;
-  json["rms_norm_eps"] = shortest(c.norm_eps);
-  json["rope_theta"] = shortest(rope_where(c, false).theta);
+  const ConfigNames& names = arch.keys;
+  const auto put = [&](std::string_view spellings, Json value) {
+    if (!spellings.empty()) {
+      json[std::string(spellings.substr(0, spellings.find('|')))] = std::move(value);
+    }
+  };
+  put(names.hidden, c.hidden);
+  put(names.ffn, c.ffn);
+  put(names.blocks, c.blocks);
+  put(names.heads, c.heads);
+  put(names.kv_heads, c.kv_heads);
+  put(names.head_dim, c.head_dim);
+  put(names.activation, std::string(activation_name(c.activation)));
+  put(names.context, c.context);
+  put(names.norm_eps, shortest_number(c.norm_eps));
+  if (c.experts > 0) {
+    put(names.experts, c.experts);
+    put(names.experts_used, c.experts_used);
+  }
+  const RopeConfig& rope = rope_where(c, false);
+  if (arch.positions == Positions::kRotary) json["rope_theta"] = shortest_number(rope.theta);
+  if (arch.partial_rotary) {
+    json["partial_rotary_factor"] =
+        static_cast<double>(rope.dims) / static_cast<double>(c.head_dim);
+  }
   json["tie_word_embeddings"] = c.tied_embeddings;
   json["vocab_size"] = c.vocab;
   json["attention_bias"] = biases(model, Presence::kAttentionBias) == Biases::kAll;
   json["mlp_bias"] = biases(model, Presence::kMlpBias) == Biases::kAll;
-  if (c.attention_softcap != 0) json["attn_logit_softcapping"] = shortest(c.attention_softcap);
-  if (c.logit_softcap != 0) json["final_logit_softcapping"] = shortest(c.logit_softcap);
+  if (c.attention_softcap != 0)
+    json["attn_logit_softcapping"] = shortest_number(c.attention_softcap);
+  if (c.logit_softcap != 0) json["final_logit_softcapping"] = shortest_number(c.logit_softcap);
   if (!c.sliding_window.empty()) {
     json["sliding_window"] = *std::max_element(c.sliding_window.begin(), c.sliding_window.end());
     json["layer_types"] = Json::array();
     for (const int64_t window : c.sliding_window) {
       json["layer_types"].push_back(window != 0 ? "sliding_attention" : "full_attention");
     }
-    json["rope_local_base_freq"] = shortest(rope_where(c, true).theta);
-    json["query_pre_attn_scalar"] =
-        std::round(1.0 / (c.attention_scale * c.attention_scale) * 1e6) / 1e6;
   }
+  if (arch.write_hf != nullptr) arch.write_hf(c, json);
   json["torch_dtype"] = "";
   json["use_cache"] = true;
   // The name of the type is edited in by the same code that edits a source's config.json.

@@ -43,6 +43,8 @@ Result<OutputTensor> same_container(const ExportRequest& request, const SourceTe
   out.name = t.name;
   out.shape = t.shape;
   if (target == Naming::kHf) out.shard = t.shard;
+  const auto match = match_tensor(model.architecture(), target, t.name);
+  out.transposed = target == Naming::kHf && match.has_value() && match->role->hf_transposed;
   const bool made_dense = request.all_dense && t.shape.size() == 2 && can_be_dense(model, t) &&
                           t.type != type_label(dense_type, target);
   if (quantised || t.is_packed || made_dense) {
@@ -61,6 +63,21 @@ Result<OutputTensor> same_container(const ExportRequest& request, const SourceTe
   }
   if (dtype.has_value()) out.dtype = *dtype;
   if (ggml_type.has_value()) out.ggml_type = *ggml_type;
+  return out;
+}
+
+// Values as (out, in), or a vector as one row, in the order in which they are stored.
+MatrixF in_stored_order(const OutputTensor& tensor, View2<const float> values) {
+  const bool is_vector = tensor.shape.size() == 1;
+  MatrixF out(tensor.transposed ? values.cols : values.rows,
+              tensor.transposed ? values.rows : values.cols);
+  for (int64_t r = 0; r < values.rows; ++r) {
+    const float* from = values.row(is_vector ? r : source_row(tensor, r));
+    for (int64_t j = 0; j < values.cols; ++j) {
+      const float v = from[is_vector ? source_row(tensor, j) : j];
+      (tensor.transposed ? out(j, r) : out(r, j)) = v;
+    }
+  }
   return out;
 }
 
@@ -112,14 +129,8 @@ Result<Layout> plan_layout(const ExportRequest& request, Naming target) {
   return layout;
 }
 
-int64_t source_row(const OutputTensor& tensor, int64_t r, int64_t rows) {
-  if (tensor.order == RowOrder::kAsSource) return r;
-  const int64_t head_dim = rows / tensor.heads;
-  const int64_t half = head_dim / 2;
-  const int64_t start = r / head_dim * head_dim;
-  const int64_t i = r % head_dim;
-  if (tensor.order == RowOrder::kHalvesToPairs) return start + (i % 2) * half + i / 2;
-  return start + (i % half) * 2 + i / half;
+int64_t source_row(const OutputTensor& tensor, int64_t r) {
+  return tensor.rows.empty() ? r : tensor.rows[static_cast<std::size_t>(r)];
 }
 
 Result<std::span<const std::byte>> stored_bytes(const Model& model, const OutputTensor& tensor,
@@ -146,37 +157,24 @@ Result<std::span<const std::byte>> stored_bytes(const Model& model, const Output
                       model.path().string(), tensor.source, values.data()[i]));
     }
   }
-  // Head order counts along the rows of a matrix and along the elements of a vector.
-  const bool is_vector = values.rows() == 1;
-  const int64_t rows = is_vector ? values.cols() : values.rows();
-  const int64_t cols = is_vector ? 1 : values.cols();
-  buffer.resize(static_cast<std::size_t>(values.size()) * size);
   // Not for zero: -0.0 would become 0.0.
   for (int64_t i = 0; i < values.size() && tensor.add != 0.0F; ++i) values.data()[i] += tensor.add;
-  const std::size_t row_bytes = static_cast<std::size_t>(cols) * size;
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* row = values.data() + source_row(tensor, r, rows) * cols;
-    COLDPRESS_CHECK(encode_from_f32(
-        tensor.dtype, {row, static_cast<std::size_t>(cols)},
-        std::span(buffer).subspan(static_cast<std::size_t>(r) * row_bytes, row_bytes)));
-  }
+  const MatrixF stored = in_stored_order(tensor, values.view());
+  const std::span<const float> flat(stored.data(), static_cast<std::size_t>(stored.size()));
+  buffer.resize(flat.size() * size);
+  COLDPRESS_CHECK(encode_from_f32(tensor.dtype, flat, buffer));
   return std::span<const std::byte>(buffer);
 }
 
 void encode_exact(const OutputTensor& tensor, View2<const float> values,
                   std::vector<std::byte>& buffer) {
-  const auto cols = static_cast<std::size_t>(values.cols);
-  const std::size_t row_bytes = cols * static_cast<std::size_t>(dtype_size(tensor.dtype));
-  buffer.resize(static_cast<std::size_t>(values.rows) * row_bytes);
-  std::vector<float> decoded(cols);
-  for (int64_t r = 0; r < values.rows; ++r) {
-    const std::span<const float> row(values.row(source_row(tensor, r, values.rows)), cols);
-    const auto bytes =
-        std::span(buffer).subspan(static_cast<std::size_t>(r) * row_bytes, row_bytes);
-    COLDPRESS_CHECK(encode_from_f32(tensor.dtype, row, bytes));
-    COLDPRESS_CHECK(decode_to_f32(tensor.dtype, bytes, decoded));
-    COLDPRESS_CHECK(std::memcmp(decoded.data(), row.data(), cols * sizeof(float)) == 0);
-  }
+  const MatrixF stored = in_stored_order(tensor, values);
+  const std::span<const float> flat(stored.data(), static_cast<std::size_t>(stored.size()));
+  buffer.resize(flat.size() * static_cast<std::size_t>(dtype_size(tensor.dtype)));
+  std::vector<float> decoded(flat.size());
+  COLDPRESS_CHECK(encode_from_f32(tensor.dtype, flat, buffer));
+  COLDPRESS_CHECK(decode_to_f32(tensor.dtype, buffer, decoded));
+  COLDPRESS_CHECK(std::memcmp(decoded.data(), flat.data(), flat.size() * sizeof(float)) == 0);
 }
 
 }  // namespace coldpress

@@ -16,10 +16,6 @@
 
 namespace coldpress {
 
-// Rows of rotary heads: Hugging Face keeps the halves of a head apart, GGUF files of some families
-// keep each pair of rows together (model/table.h, RoleSpec::is_rotary).
-enum class RowOrder { kAsSource, kHalvesToPairs, kPairsToHalves };
-
 struct OutputTensor {
   using How = ExportedTensor::How;
   std::string source;  // name in the source; empty: `values` is the content
@@ -30,9 +26,9 @@ struct OutputTensor {
   DType dtype = DType::kF32;  // safetensors, and the type values are encoded to
   int32_t ggml_type = 0;      // GGUF
   std::string stored_type;    // as the container spells it
-  RowOrder order = RowOrder::kAsSource;
-  int64_t heads = 0;  // with an order: rows / heads rows each
-  float add = 0.0F;   // to each value (RMS gains)
+  std::vector<int64_t> rows;  // row r is the source's row rows[r] (model/convention.h); empty: r
+  bool transposed = false;    // a linear that is stored as (in, out)
+  float add = 0.0F;           // to each value (RMS gains)
   std::vector<float> values;
 };
 
@@ -50,8 +46,8 @@ int32_t ggml_type_of(DType type);                   // F32, F16 or BF16
 // The layout of a source written as `target`.
 Result<Layout> plan_layout(const ExportRequest& request, Naming target);
 
-// Row `r` of the output is this row of the source. `rows` is a multiple of 2 * heads.
-int64_t source_row(const OutputTensor& tensor, int64_t r, int64_t rows);
+// Row `r` of the output, as (out, in), is this row of the source.
+int64_t source_row(const OutputTensor& tensor, int64_t r);
 // The bytes to store for a tensor that was not quantised: the source's own, or `buffer` filled.
 Result<std::span<const std::byte>> stored_bytes(const Model& model, const OutputTensor& tensor,
                                                 std::vector<std::byte>& buffer);

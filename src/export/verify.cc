@@ -12,7 +12,7 @@ namespace {
 MatrixF in_source_order(const OutputTensor& tensor, const MatrixF& stored) {
   MatrixF out(stored.rows(), stored.cols());
   for (int64_t r = 0; r < stored.rows(); ++r) {
-    std::memcpy(out.row(source_row(tensor, r, stored.rows())), stored.row(r),
+    std::memcpy(out.row(source_row(tensor, r)), stored.row(r),
                 static_cast<std::size_t>(stored.cols()) * sizeof(float));
   }
   return out;

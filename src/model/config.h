@@ -8,14 +8,15 @@
 
 namespace coldpress {
 
-enum class Activation { kSilu, kGeluTanh, kGelu };
+enum class Activation { kSilu, kGeluTanh, kGelu, kRelu };
+enum class NormKind { kRms, kLayer };
 
 struct RopeConfig {
   double theta = 10000.0;
-  // Frequency divisors per pair (Llama-3 scaling, linear scaling); empty: all ones. head_dim/2
-  // long.
-  std::vector<float> factors;
-  bool interleaved = false;  // pairs (2i, 2i+1), as in GGUF files of Llama; else (i, i + d/2)
+  int64_t dims = 0;  // the first `dims` elements of a head rotate; 0: this block has no RoPE
+  // Frequency divisors per pair (Llama-3 scaling, linear scaling); empty: all ones. dims/2 long.
+  std::vector<float> factors = {};
+  bool interleaved = false;  // pairs (2i, 2i+1), as in GGUF files of Llama; else (i, i + dims/2)
 };
 
 struct ModelConfig {
@@ -28,10 +29,13 @@ struct ModelConfig {
   int64_t ffn = 0;
   int64_t vocab = 0;
   int64_t context = 0;  // the longest window the model was trained for
+  NormKind norm = NormKind::kRms;
   double norm_eps = 1e-5;
   bool tied_embeddings = false;
   double attention_scale = 0.0;  // multiplies q k^T
   double embedding_scale = 1.0;
+  double residual_scale = 1.0;      // multiplies what attention and feed-forward add
+  double logit_scale = 1.0;         // multiplies the logits
   double attention_softcap = 0.0;   // 0: none
   double logit_softcap = 0.0;       // 0: none
   double norm_weight_offset = 0.0;  // Gemma safetensors store w with the gain 1 + w
@@ -39,10 +43,16 @@ struct ModelConfig {
   // Per block; empty vectors mean "the same everywhere".
   std::vector<int64_t> sliding_window;  // 0: full attention
   std::vector<RopeConfig> rope;         // one entry per block, or one for all
+  std::vector<float> alibi_slopes;      // per head: score += slope * (key - query); empty: none
+  int64_t position_offset = 0;          // learned positions: position t is row t + offset
+  bool parallel_residual = false;       // feed-forward reads the residual before attention's sum
+  bool qkv_by_group = false;            // rows of a fused qkv: per key head its queries, k and v;
+                                        // else all q, then all k, then all v
+  int64_t experts = 0;                  // per block; 0: a dense feed-forward. `ffn` is one expert's
+  int64_t experts_used = 0;             // per token
+  bool normalise_routes = true;         // the used experts' probabilities are divided by their sum
   bool attention_bias = false;          // HF: q, k, v, o have biases
   bool mlp_bias = false;                // HF: gate, up, down have biases
-  bool qk_norm = false;                 // RMS norm per head on q and k, before RoPE
-  bool post_norms = false;              // Gemma: norms after attention and feed-forward too
   std::string tokenizer_hint;           // free for the tokenizer layer; may be empty
 };
 

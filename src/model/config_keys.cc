@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <utility>
@@ -33,11 +34,11 @@ std::optional<int64_t> as_integer(const Json& value) {
 
 // Llama-3 scaling as divisors of the frequencies: long waves are slowed by `factor`, short ones
 // stay, those between are blended.
-std::vector<float> llama3_factors(double theta, int64_t head_dim, double factor, double low,
+std::vector<float> llama3_factors(double theta, int64_t dims, double factor, double low,
                                   double high, double original_context) {
   std::vector<float> factors;
-  for (int64_t i = 0; i < head_dim / 2; ++i) {
-    const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(head_dim);
+  for (int64_t i = 0; i < dims / 2; ++i) {
+    const double exponent = 2.0 * static_cast<double>(i) / static_cast<double>(dims);
     const double wavelength = 2.0 * std::numbers::pi * std::pow(theta, exponent);
     double divisor = 1.0;
     if (wavelength > original_context / low) {
@@ -169,22 +170,36 @@ Result<std::optional<ConfigKeys>> ConfigKeys::child(std::string_view key) const 
       ConfigKeys(*value, fmt::format("{}: in \"{}{}\"", file_, prefix_, key)));
 }
 
-Result<RopeConfig> read_rope(const ConfigKeys& keys, int64_t head_dim, double theta) {
-  RopeConfig rope;
+Status refuse_flag(const ConfigKeys& keys, std::string_view key, const std::string& why) {
+  COLDPRESS_ASSIGN_OR_RETURN(const bool set, keys.flag_or(key, false));
+  if (set) return unsupported(fmt::format("{} is true, but {}", keys.where(key), why));
+  return {};
+}
+
+std::string_view spelled(const ConfigKeys& keys, std::string_view names) {
+  const std::string_view first = names.substr(0, names.find('|'));
+  while (!names.empty()) {
+    const std::string_view name = names.substr(0, names.find('|'));
+    if (keys.has(name)) return name;
+    names.remove_prefix(std::min(names.size(), name.size() + 1));
+  }
+  return first;
+}
+
+double shortest_number(double value) {
+  return std::stod(fmt::format("{}", static_cast<float>(value)));
+}
+
+Result<RopeConfig> read_rope(const ConfigKeys& keys, int64_t dims, double theta) {
+  RopeConfig rope{.dims = dims};
   COLDPRESS_ASSIGN_OR_RETURN(rope.theta, keys.number_or("rope_theta", theta, 1.0, kMaxTheta));
   // transformers before 4.43 wrote "type".
   const std::string type_key = keys.has("rope_type") ? "rope_type" : "type";
   COLDPRESS_ASSIGN_OR_RETURN(const std::string type, keys.text_or(type_key, "default"));
-  COLDPRESS_ASSIGN_OR_RETURN(const double partial,
-                             keys.number_or("partial_rotary_factor", 1.0, 0.0, 1.0));
-  if (partial != 1.0) {
-    return unsupported(keys.where("partial_rotary_factor") +
-                       " is not 1, and heads that rotate in part are not supported");
-  }
   if (type == "default") return rope;
   if (type == "linear") {
     COLDPRESS_ASSIGN_OR_RETURN(const double factor, keys.number("factor", 1e-3, 1e6));
-    rope.factors.assign(static_cast<std::size_t>(head_dim / 2), static_cast<float>(factor));
+    rope.factors.assign(static_cast<std::size_t>(dims / 2), static_cast<float>(factor));
     return rope;
   }
   if (type == "llama3") {
@@ -197,7 +212,7 @@ Result<RopeConfig> read_rope(const ConfigKeys& keys, int64_t head_dim, double th
       return corrupt(keys.where("low_freq_factor") + " must be less than high_freq_factor");
     }
     rope.factors =
-        llama3_factors(rope.theta, head_dim, factor, low, high, static_cast<double>(original));
+        llama3_factors(rope.theta, dims, factor, low, high, static_cast<double>(original));
     return rope;
   }
   return unsupported(fmt::format("{} is {}; known are default, linear and llama3",

@@ -19,6 +19,7 @@ inline constexpr int64_t kMaxBlocks = 4096;
 inline constexpr int64_t kMaxHeadDim = 4096;
 inline constexpr int64_t kMaxWidth = int64_t{1} << 24;  // hidden, ffn, heads * head_dim, vocabulary
 inline constexpr int64_t kMaxContext = int64_t{1} << 31;
+inline constexpr int64_t kMaxExperts = 4096;
 inline constexpr double kMaxTheta = 1e12;
 
 class ConfigKeys {
@@ -56,9 +57,18 @@ class ConfigKeys {
   std::string prefix_;
 };
 
+// An error if the flag is set; `why` ends the sentence.
+Status refuse_flag(const ConfigKeys& keys, std::string_view key, const std::string& why);
+
+// Of "a|b", the first name that is present; `a` if none is.
+std::string_view spelled(const ConfigKeys& keys, std::string_view names);
+
+// The shortest decimal that is the same fp32: GGUF's 1e-6F is 1e-06 again, not 9.99999997e-07.
+double shortest_number(double value);
+
 // RoPE from an HF object ("rope_parameters" or "rope_scaling"): rope_theta (default `theta`) and
-// the types default, linear and llama3; others are unsupported.
-Result<RopeConfig> read_rope(const ConfigKeys& keys, int64_t head_dim, double theta);
+// the types default, linear and llama3; others are unsupported. `dims`: of a head, that rotate.
+Result<RopeConfig> read_rope(const ConfigKeys& keys, int64_t dims, double theta);
 
 // Qwen's optional windows: use_sliding_window, sliding_window, and layer_types or
 // max_window_layers.

@@ -1,49 +1,47 @@
 #include "model/convention.h"
 
-#include <vector>
-
-#include "base/check.h"
-
 namespace coldpress {
+namespace {
 
-bool moves_rows(const Architecture& architecture, const RoleSpec& role) {
-  return architecture.gguf_interleaved_rope && role.is_rotary;
-}
-
-int64_t source_row(const ModelConfig& config, Naming from, Naming to, int64_t row) {
-  if (from == to) return row;
-  const int64_t half = config.head_dim / 2;
+// The HF row of row `row` of a GGUF tensor whose rotary pairs stand side by side.
+int64_t hf_rotary_row(const ModelConfig& config, int64_t row) {
   const int64_t head = row / config.head_dim * config.head_dim;
   const int64_t i = row % config.head_dim;
-  // HF keeps (side, pair), GGUF (pair, side).
-  return to == Naming::kGguf ? head + i % 2 * half + i / 2 : head + i % half * 2 + i / half;
+  return head + i % 2 * (config.head_dim / 2) + i / 2;
 }
 
-void convert_layout(const Architecture& architecture, const RoleSpec& role,
-                    const ModelConfig& config, Naming from, Naming to, View2<float> values) {
-  if (from == to) return;
-  if (role.is_gain) {
-    const auto offset = static_cast<float>(architecture.hf_norm_offset);
-    for (int64_t i = 0; i < values.rows; ++i) {
-      for (int64_t j = 0; j < values.cols; ++j) {
-        values(i, j) += to == Naming::kGguf ? offset : -offset;
-      }
+// The HF row of row `row` of a GGUF fused tensor: HF keeps (key head; its queries, key, value),
+// GGUF all queries, then all keys, then all values.
+int64_t hf_qkv_row(const ModelConfig& config, int64_t row) {
+  const int64_t group = config.heads / config.kv_heads;
+  const int64_t head = row / config.head_dim;
+  int64_t key_head = head / group;
+  int64_t place = head % group;
+  if (head >= config.heads) {
+    key_head = (head - config.heads) % config.kv_heads;
+    place = group + (head - config.heads) / config.kv_heads;
+  }
+  return (key_head * (group + 2) + place) * config.head_dim + row % config.head_dim;
+}
+
+}  // namespace
+
+std::vector<int64_t> row_order(const Architecture& architecture, const RoleSpec& role,
+                               const ModelConfig& config, Naming from, Naming to) {
+  const bool rotary = role.is_rotary && architecture.gguf_interleaved_rope;
+  const bool fused = role.is_qkv && architecture.hf_qkv_by_group;
+  if (from == to || (!rotary && !fused)) return {};
+  const int64_t rows = extent_size(role.rows == Extent::kOne ? role.cols : role.rows, config);
+  std::vector<int64_t> order(static_cast<std::size_t>(rows));
+  for (int64_t r = 0; r < rows; ++r) {
+    const int64_t hf = rotary ? hf_rotary_row(config, r) : hf_qkv_row(config, r);
+    if (to == Naming::kGguf) {
+      order[static_cast<std::size_t>(r)] = hf;
+    } else {
+      order[static_cast<std::size_t>(hf)] = r;
     }
   }
-  if (!moves_rows(architecture, role)) return;
-  // A bias is one row whose entries belong to the rows of the weight.
-  const bool is_bias = role.rows == Extent::kOne;
-  COLDPRESS_CHECK((is_bias ? values.cols : values.rows) % config.head_dim == 0);
-  MatrixF copy(values.rows, values.cols);
-  for (int64_t i = 0; i < values.rows; ++i) {
-    for (int64_t j = 0; j < values.cols; ++j) copy(i, j) = values(i, j);
-  }
-  for (int64_t i = 0; i < values.rows; ++i) {
-    for (int64_t j = 0; j < values.cols; ++j) {
-      values(i, j) = is_bias ? copy(i, source_row(config, from, to, j))
-                             : copy(source_row(config, from, to, i), j);
-    }
-  }
+  return order;
 }
 
 }  // namespace coldpress

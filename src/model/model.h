@@ -10,7 +10,10 @@
 //   stage 3: tap 2   -> act(gate) * up      -> tap 3 (input of down)
 //   stage 4: tap 3   -> residual += down(.)
 //
-// so that each activation is computed once and always with the block's current weights.
+// so that each activation is computed once and always with the block's current weights. Families
+// fill this frame as their declaration says: norms before or after (or both), a feed-forward with
+// or without gate, and, where attention and feed-forward stand side by side, tap 2 taken from the
+// residual before stage 2 adds to it.
 #pragma once
 
 #include <cstddef>
@@ -51,9 +54,10 @@ struct SetAside {
   std::string reason;
 };
 
-// A linear that is quantised: y = x W^T (+ bias), W is (out, in).
+// A linear that is quantised: y = x W^T (+ bias), W is (out, in). Fused tensors (q, k and v; gate
+// and up) are one linear, as their parts read the same input.
 struct LinearRef {
-  std::string role;  // "attn_q", "attn_k", "attn_v", "attn_o", "ffn_gate", "ffn_up", "ffn_down"
+  std::string role;         // "attn_q", "attn_qkv", "ffn_down", ... (model/roles.h)
   std::string tensor_name;  // in the source
   int64_t out = 0;
   int64_t in = 0;
@@ -90,7 +94,8 @@ class Model {
   // none (an absent bias, a tied output). `block` is ignored for roles of the whole model.
   virtual std::optional<std::string> role_tensor(std::string_view role, int block) const = 0;
 
-  // Decodes a tensor to fp32; 1-D tensors become one row. NaN and infinity are errors.
+  // Decodes a tensor to fp32; 1-D tensors become one row, and a linear is (out, in) however the
+  // source stores it. NaN and infinity are errors.
   virtual Result<MatrixF> load(const std::string& tensor_name) const = 0;
 };
 
@@ -118,7 +123,7 @@ class HeadWeights {
  public:
   static Result<HeadWeights> load(const Model& model);
   const MatrixF* find(
-      const std::string& role) const;  // "token_embd", "output_norm", "output" (if untied)
+      const std::string& role) const;  // "token_embd", "output_norm", "output" (if untied), ...
 
  private:
   struct Entry {
@@ -137,7 +142,7 @@ class StageRunner {
   ~StageRunner();
   StageRunner(StageRunner&&) noexcept;
 
-  // residual (tokens, hidden) <- embeddings of `ids`.
+  // residual (tokens, hidden) <- embeddings of `ids`, at positions 0, 1, 2, ...
   Status embed(const HeadWeights& head, std::span<const int32_t> ids, View2<float> residual);
 
   // Stage `stage` of `block` on one window of consecutive positions starting at 0.
@@ -148,7 +153,7 @@ class StageRunner {
   Status run(const BlockWeights& weights, int block, int stage, View2<float> residual,
              View2<const float> tap_in, View2<float> tap_out);
 
-  // logits (rows, vocab) of the given residual rows: final norm, head, soft-capping.
+  // logits (rows, vocab) of the given residual rows: final norm, head, scale, soft-capping.
   Status logits(const HeadWeights& head, View2<const float> residual, View2<float> logits);
 
  private:

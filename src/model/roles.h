@@ -120,6 +120,49 @@ inline constexpr RoleSpec kFfnDownBias{.role = "ffn_down_bias",
                                        .gguf = "blk.{}.ffn_down.bias",
                                        .presence = Presence::kMlpBias};
 
+// Biases of LayerNorms.
+inline constexpr RoleSpec kOutputNormBias{
+    .role = "output_norm_bias", .hf = "model.norm.bias", .gguf = "output_norm.bias"};
+inline constexpr RoleSpec kAttnNormBias{.role = "attn_norm_bias",
+                                        .hf = "model.layers.{}.input_layernorm.bias",
+                                        .gguf = "blk.{}.attn_norm.bias"};
+inline constexpr RoleSpec kFfnNormBias{.role = "ffn_norm_bias",
+                                       .hf = "model.layers.{}.post_attention_layernorm.bias",
+                                       .gguf = "blk.{}.ffn_norm.bias"};
+// Norms of what attention and feed-forward add to the residual.
+inline constexpr RoleSpec kAttnPostNorm{.role = "attn_post_norm",
+                                        .hf = "model.layers.{}.post_attention_layernorm.weight",
+                                        .gguf = "blk.{}.post_attention_norm.weight",
+                                        .is_gain = true};
+inline constexpr RoleSpec kFfnPostNorm{.role = "ffn_post_norm",
+                                       .hf = "model.layers.{}.post_feedforward_layernorm.weight",
+                                       .gguf = "blk.{}.post_ffw_norm.weight",
+                                       .is_gain = true};
+
+// One matrix for q, k and v, or for gate and up: one linear, since both parts read the same input.
+inline constexpr RoleSpec kAttnQkv{.role = "attn_qkv",
+                                   .hf = "model.layers.{}.self_attn.qkv_proj.weight",
+                                   .gguf = "blk.{}.attn_qkv.weight",
+                                   .rows = Extent::kQkv,
+                                   .tap = "attn_in",
+                                   .is_qkv = true};
+inline constexpr RoleSpec kAttnQkvBias{.role = "attn_qkv_bias",
+                                       .hf = "model.layers.{}.self_attn.qkv_proj.bias",
+                                       .gguf = "blk.{}.attn_qkv.bias",
+                                       .cols = Extent::kQkv,
+                                       .is_qkv = true};
+inline constexpr RoleSpec kFfnGateUp{.role = "ffn_gate_up",
+                                     .hf = "model.layers.{}.mlp.gate_up_proj.weight",
+                                     .gguf = "blk.{}.ffn_up.weight",
+                                     .rows = Extent::kGateUp,
+                                     .tap = "ffn_in"};
+
+// Learned positions are added to the embeddings; Bloom norms the sum.
+inline constexpr RoleSpec kPosEmbd{.role = "pos_embd",
+                                   .hf = "transformer.wpe.weight",
+                                   .gguf = "position_embd.weight",
+                                   .rows = Extent::kPositions};
+
 // The Llama layout, which Mistral shares.
 inline constexpr RoleSpec kLlama[] = {
     kTokenEmbd, kOutputNorm, kOutput,      kRopeFactors, kAttnNorm, kAttnQ,      kAttnK,

@@ -53,10 +53,19 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
+MatrixF transposed(const MatrixF& m) {
+  MatrixF t(m.cols(), m.rows());
+  for (int64_t i = 0; i < t.rows(); ++i) {
+    for (int64_t j = 0; j < t.cols(); ++j) t(i, j) = m(j, i);
+  }
+  return t;
+}
+
 // What decoding needs beside the bytes.
 struct Codec {
   bool decodable = false;
   bool is_quantised = false;
+  bool is_transposed = false;                           // stored as (in, out)
   DType dtype = DType::kF32;                            // HF
   int32_t ggml_type = 0;                                // GGUF
   std::function<Status(std::span<float>)> unpack = {};  // HF, packed
@@ -95,6 +104,8 @@ class SourceModel final : public Model {
   Result<MatrixF> load(const std::string& tensor_name) const override;
 
  private:
+  // The name a role's tensor has in this source, with or without the prefix that older ones lack.
+  std::string name_of(const RoleSpec& role, int64_t block) const;
   enum class Use { kNo, kIfPresent, kYes };
   Use use_of(const RoleSpec& role) const;
   Status validate_role(const RoleSpec& role, int64_t block);
@@ -205,10 +216,20 @@ SourceModel::Use SourceModel::use_of(const RoleSpec& role) const {
   COLDPRESS_CHECK(false);
 }
 
+std::string SourceModel::name_of(const RoleSpec& role, int64_t block) const {
+  std::string name = tensor_name(role, naming_, block);
+  const std::string_view prefix = architecture_->hf_prefix;
+  if (naming_ == Naming::kHf && !prefix.empty() && name.starts_with(prefix) && !find(name)) {
+    std::string shorter = name.substr(prefix.size());
+    if (find(shorter) != nullptr) return shorter;
+  }
+  return name;
+}
+
 std::optional<std::string> SourceModel::role_tensor(std::string_view role, int block) const {
   const RoleSpec* spec = find_role(*architecture_, role);
   if (spec == nullptr || use_of(*spec) == Use::kNo) return std::nullopt;
-  std::string name = tensor_name(*spec, naming_, block);
+  std::string name = name_of(*spec, block);
   if (find(name) == nullptr) return std::nullopt;
   return name;
 }
@@ -216,7 +237,7 @@ std::optional<std::string> SourceModel::role_tensor(std::string_view role, int b
 Status SourceModel::validate_role(const RoleSpec& role, int64_t block) {
   const Use use = use_of(role);
   if (use == Use::kNo) return {};
-  const std::string name = tensor_name(role, naming_, block);
+  const std::string name = name_of(role, block);
   const auto it = index_.find(name);
   if (it == index_.end()) {
     if (use == Use::kIfPresent) return {};
@@ -227,12 +248,15 @@ Status SourceModel::validate_role(const RoleSpec& role, int64_t block) {
   std::vector<int64_t> expected;
   if (role.rows != Extent::kOne) expected.push_back(extent_size(role.rows, config_));
   expected.push_back(extent_size(role.cols, config_));
+  const bool transposed = role.hf_transposed && naming_ == Naming::kHf;
+  if (transposed) std::swap(expected.front(), expected.back());
   if (tensor.shape != expected) {
     return corrupt(fmt::format("{}: tensor \"{}\" has shape {}, but the configuration implies {}",
                                path_.string(), name, shape_text(tensor.shape),
                                shape_text(expected)));
   }
-  const Codec& codec = codecs_[it->second];
+  Codec& codec = codecs_[it->second];
+  codec.is_transposed = transposed;
   if (!codec.decodable) {
     return unsupported(fmt::format("{}: tensor \"{}\" is stored as {}, which cannot be decoded",
                                    path_.string(), name, tensor.type));
@@ -276,8 +300,8 @@ std::vector<Tap> SourceModel::taps(int block) const {
     Tap tap;
     tap.name = std::string(name);
     for (const RoleSpec& role : architecture_->roles) {
-      if (role.tap != name) continue;
-      LinearRef linear{std::string(role.role), tensor_name(role, naming_, block),
+      if (role.tap != name || !role.is_linear()) continue;
+      LinearRef linear{std::string(role.role), name_of(role, block),
                        extent_size(role.rows, config_), extent_size(role.cols, config_)};
       tap.width = linear.in;
       tap.linears.push_back(std::move(linear));
@@ -314,7 +338,7 @@ Result<MatrixF> SourceModel::load(const std::string& tensor_name) const {
     return corrupt(
         fmt::format("{}: tensor {} holds NaN or infinity", path_.string(), show_name(tensor_name)));
   }
-  return matrix;
+  return codec.is_transposed ? transposed(matrix) : std::move(matrix);
 }
 
 bool is_plain_file_name(const std::string& name) {

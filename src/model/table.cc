@@ -1,8 +1,11 @@
 #include "model/table.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
+#include <set>
 
 #include "base/check.h"
 #include "io/show_name.h"
@@ -16,27 +19,65 @@ std::string_view pattern_of(const RoleSpec& role, Naming naming) {
   return naming == Naming::kHf ? role.hf : role.gguf;
 }
 
-// The block's index if `name` is `pattern` with a plain decimal number in its hole; -1 if they are
-// equal and there is no hole.
-std::optional<int64_t> match_pattern(std::string_view pattern, std::string_view name) {
+// A plain decimal number at the start of `text`, which is moved past it.
+std::optional<int64_t> take_number(std::string_view& text) {
+  uint32_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const auto digits = static_cast<std::size_t>(end - text.data());
+  if (error != std::errc() || (digits > 1 && text.front() == '0')) return std::nullopt;
+  text.remove_prefix(digits);
+  return value;
+}
+
+// The numbers in the holes of `pattern` if `name` is `pattern` with plain decimal numbers there.
+std::optional<std::vector<int64_t>> match_pattern(std::string_view pattern, std::string_view name) {
   if (pattern.empty()) return std::nullopt;
-  const std::size_t hole = pattern.find(kHole);
-  if (hole == std::string_view::npos) {
-    return pattern == name ? std::optional<int64_t>(-1) : std::nullopt;
+  std::vector<int64_t> numbers;
+  while (true) {
+    const std::size_t hole = pattern.find(kHole);
+    if (hole == std::string_view::npos) break;
+    if (!name.starts_with(pattern.substr(0, hole))) return std::nullopt;
+    name.remove_prefix(hole);
+    pattern.remove_prefix(hole + kHole.size());
+    const auto number = take_number(name);
+    if (!number) return std::nullopt;
+    numbers.push_back(*number);
   }
-  const std::string_view before = pattern.substr(0, hole);
-  const std::string_view after = pattern.substr(hole + kHole.size());
-  if (name.size() <= before.size() + after.size() || !name.starts_with(before) ||
-      !name.ends_with(after)) {
-    return std::nullopt;
+  if (name != pattern) return std::nullopt;
+  return numbers;
+}
+
+// The same where names may lack the prefix that patterns have.
+std::optional<std::vector<int64_t>> match_prefixed(std::string_view prefix,
+                                                   std::string_view pattern,
+                                                   std::string_view name) {
+  auto numbers = match_pattern(pattern, name);
+  if (!numbers && !prefix.empty() && pattern.starts_with(prefix)) {
+    numbers = match_pattern(pattern.substr(prefix.size()), name);
   }
-  const std::string_view digits =
-      name.substr(before.size(), name.size() - before.size() - after.size());
-  if (digits.size() > 1 && digits.front() == '0') return std::nullopt;
-  uint32_t block = 0;
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), block);
-  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-  return block;
+  return numbers;
+}
+
+std::string filled(std::string_view pattern, int64_t block, int64_t expert) {
+  std::string name(pattern);
+  for (const int64_t number : {block, expert}) {
+    const std::size_t hole = name.find(kHole);
+    if (hole != std::string::npos) name.replace(hole, kHole.size(), std::to_string(number));
+  }
+  return name;
+}
+
+// Of the entries of which `is_named` holds, the one whose claim holds, else the one without.
+template <typename Named, typename Claims>
+const Architecture* find_claimed(Named is_named, Claims claims) {
+  const Architecture* plain = nullptr;
+  for (const Architecture* arch : model_table()) {
+    if (!is_named(*arch)) continue;
+    const std::optional<bool> claimed = claims(*arch);
+    if (claimed == true) return arch;
+    if (!claimed.has_value()) plain = arch;
+  }
+  return plain;
 }
 
 }  // namespace
@@ -48,37 +89,36 @@ const Architecture* find_architecture(std::string_view name) {
   return nullptr;
 }
 
-const Architecture* find_hf_architecture(std::string_view model_type) {
-  for (const Architecture* arch : model_table()) {
-    for (const std::string_view type : arch->hf_model_types) {
-      if (type == model_type) return arch;
-    }
-  }
-  return nullptr;
+const Architecture* find_hf_architecture(std::string_view model_type, const ConfigKeys& keys) {
+  return find_claimed(
+      [&](const Architecture& arch) {
+        return std::find(arch.hf_model_types.begin(), arch.hf_model_types.end(), model_type) !=
+               arch.hf_model_types.end();
+      },
+      [&](const Architecture& arch) {
+        return arch.claims_hf == nullptr ? std::optional<bool>() : arch.claims_hf(keys);
+      });
 }
 
-const Architecture* find_gguf_architecture(std::string_view gguf_name) {
-  for (const Architecture* arch : model_table()) {
-    if (arch->reads_gguf && arch->gguf_name == gguf_name) return arch;
-  }
-  return nullptr;
+const Architecture* find_gguf_architecture(std::string_view gguf_name, const GgufContent& content) {
+  return find_claimed(
+      [&](const Architecture& arch) { return arch.reads_gguf && arch.gguf_name == gguf_name; },
+      [&](const Architecture& arch) {
+        return arch.claims_gguf == nullptr ? std::optional<bool>() : arch.claims_gguf(content);
+      });
 }
 
 Status unknown_architecture(std::string_view name, Naming naming, const std::string& where) {
-  std::string known;
-  const auto list = [&known](std::string_view one) {
-    known += known.empty() ? "" : ", ";
-    known += one;
-  };
+  std::set<std::string_view> known;
   for (const Architecture* arch : model_table()) {
     if (naming == Naming::kHf) {
-      for (const std::string_view type : arch->hf_model_types) list(type);
-    } else if (arch->reads_gguf) {
-      list(arch->gguf_name);
+      known.insert(arch->hf_model_types.begin(), arch->hf_model_types.end());
+    } else if (arch->reads_gguf && !arch->gguf_name.empty()) {
+      known.insert(arch->gguf_name);
     }
   }
-  return unsupported(
-      fmt::format("{}: unknown architecture {}; known are {}", where, show_name(name), known));
+  return unsupported(fmt::format("{}: unknown architecture {}; known are {}", where,
+                                 show_name(name), fmt::join(known, ", ")));
 }
 
 const RoleSpec* find_role(const Architecture& architecture, std::string_view role) {
@@ -88,11 +128,8 @@ const RoleSpec* find_role(const Architecture& architecture, std::string_view rol
   return nullptr;
 }
 
-std::string tensor_name(const RoleSpec& role, Naming naming, int64_t block) {
-  std::string name(pattern_of(role, naming));
-  const std::size_t hole = name.find(kHole);
-  if (hole != std::string::npos) name.replace(hole, kHole.size(), std::to_string(block));
-  return name;
+std::string tensor_name(const RoleSpec& role, Naming naming, int64_t block, int64_t expert) {
+  return filled(pattern_of(role, naming), block, expert);
 }
 
 int64_t extent_size(Extent extent, const ModelConfig& config) {
@@ -105,33 +142,59 @@ int64_t extent_size(Extent extent, const ModelConfig& config) {
       return config.heads * config.head_dim;
     case Extent::kKeyValue:
       return config.kv_heads * config.head_dim;
+    case Extent::kQkv:
+      return (config.heads + 2 * config.kv_heads) * config.head_dim;
     case Extent::kHeadDim:
       return config.head_dim;
     case Extent::kFfn:
       return config.ffn;
+    case Extent::kGateUp:
+      return 2 * config.ffn;
+    case Extent::kExperts:
+      return config.experts;
     case Extent::kVocab:
       return config.vocab;
+    case Extent::kPositions:
+      return config.context + config.position_offset;
     case Extent::kRopePairs:
-      return config.head_dim / 2;
+      return config.rope.front().dims / 2;
   }
   COLDPRESS_CHECK(false);
 }
 
 std::optional<RoleMatch> match_tensor(const Architecture& architecture, Naming naming,
                                       std::string_view name) {
+  const bool hf = naming == Naming::kHf;
   for (const RoleSpec& role : architecture.roles) {
-    if (const auto block = match_pattern(pattern_of(role, naming), name)) {
-      return RoleMatch{&role, *block};
+    for (const std::string_view pattern :
+         {pattern_of(role, naming), hf ? role.hf_stacked : std::string_view()}) {
+      const auto numbers =
+          hf ? match_prefixed(architecture.hf_prefix, pattern, name) : match_pattern(pattern, name);
+      if (!numbers) continue;
+      RoleMatch match{&role};
+      if (!numbers->empty()) match.block = numbers->front();
+      if (numbers->size() > 1) match.expert = numbers->back();
+      match.is_stacked = role.per_expert && numbers->size() == 1;
+      return match;
     }
   }
   return std::nullopt;
+}
+
+bool is_buffer(const Architecture& architecture, Naming naming, std::string_view name) {
+  if (name.ends_with(".rotary_emb.inv_freq")) return true;
+  return naming == Naming::kHf &&
+         std::any_of(architecture.hf_buffers.begin(), architecture.hf_buffers.end(),
+                     [&](std::string_view pattern) {
+                       return match_prefixed(architecture.hf_prefix, pattern, name).has_value();
+                     });
 }
 
 std::optional<std::string> rename_tensor(const Architecture& architecture, Naming from, Naming to,
                                          std::string_view name) {
   const auto match = match_tensor(architecture, from, name);
   if (!match || pattern_of(*match->role, to).empty()) return std::nullopt;
-  return tensor_name(*match->role, to, match->block);
+  return tensor_name(*match->role, to, match->block, match->expert);
 }
 
 }  // namespace coldpress

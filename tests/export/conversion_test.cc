@@ -1,7 +1,6 @@
 // Writing the container that the source did not come in.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <llama.h>
 
 #include <algorithm>
 #include <cmath>
@@ -12,8 +11,8 @@
 #include "export/config_match.h"
 #include "export/export.h"
 #include "export/layout.h"
+#include "tests/export/round_trip.h"
 #include "tests/export/tiny_models.h"
-#include "tests/model/forward.h"
 #include "tests/tokenizer/synthetic_vocab.h"
 #include "tokenizer/hf_vocab.h"
 #include "tokenizer/tokenizer.h"
@@ -25,97 +24,14 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace fs = std::filesystem;
 using How = ExportedTensor::How;
-
-const ExportManifest kManifest = {"{}", "{}"};
-
-void add_tokenizer(const fs::path& folder, const Json& tokenizer,
-                   const std::string& eos = "<|endoftext|>") {
-  spill(folder / "tokenizer.json", tokenizer.dump());
-  spill(folder / "tokenizer_config.json", Json{{"eos_token", eos}}.dump());
-}
-
-// Writes `model` with its own values in the place of solutions, rounded to `type`.
-Status rewrite(const Model& model, const fs::path& out, DType type) {
-  const auto names = test::names_of(test::made_up_solutions(model, type));
-  COLDPRESS_ASSIGN_OR_RETURN(const auto sink, open_export({model, out, type, names, "1"}));
-  for (const std::string& name : names) {
-    COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, model.load(name));
-    round_to_dtype(type, {values.data(), static_cast<std::size_t>(values.size())});
-    COLDPRESS_RETURN_IF_ERROR(sink->put(name, values.view()));
-  }
-  return sink->finish(kManifest);
-}
-
-std::vector<int32_t> some_ids(int64_t vocab) {
-  std::vector<int32_t> ids(24);
-  Rng rng(11);
-  for (int32_t& id : ids) id = static_cast<int32_t>(rng.below(static_cast<uint64_t>(vocab)));
-  return ids;
-}
-
-MatrixF our_logits(const Model& model) {
-  StageRunner runner(model.config());
-  auto logits = window_logits(model, runner, some_ids(model.config().vocab));
-  EXPECT_TRUE(logits.ok()) << logits.status().message();
-  return logits.ok() ? std::move(logits).value() : MatrixF();
-}
-
-// The largest difference over the standard deviation of `a`.
-double difference(const MatrixF& a, const MatrixF& b) {
-  if (a.rows() != b.rows() || a.cols() != b.cols() || a.empty()) return INFINITY;
-  double square = 0;
-  double largest = 0;
-  for (int64_t i = 0; i < a.size(); ++i) {
-    square += static_cast<double>(a.data()[i]) * a.data()[i];
-    largest = std::max(largest, std::fabs(static_cast<double>(a.data()[i]) - b.data()[i]));
-  }
-  return largest / std::sqrt(square / static_cast<double>(a.size()));
-}
-
-// The same logits from llama.cpp, in fp32 throughout.
-MatrixF llama_logits(const fs::path& gguf) {
-  llama_log_set([](ggml_log_level, const char*, void*) {}, nullptr);
-  llama_model_params model_params = llama_model_default_params();
-  model_params.n_gpu_layers = 0;
-  llama_model* model = llama_model_load_from_file(gguf.c_str(), model_params);
-  if (model == nullptr) return {};
-  const int vocab = llama_vocab_n_tokens(llama_model_get_vocab(model));
-  std::vector<int32_t> ids = some_ids(vocab);
-  llama_context_params params = llama_context_default_params();
-  params.n_ctx = 64;
-  params.n_batch = 64;
-  params.n_ubatch = 64;
-  params.n_threads = 1;
-  params.n_threads_batch = 1;
-  params.type_k = GGML_TYPE_F32;
-  params.type_v = GGML_TYPE_F32;
-  params.flash_attn_type = LLAMA_FLASH_ATTN_TYPE_DISABLED;
-  llama_context* context = llama_init_from_model(model, params);
-  MatrixF out(static_cast<int64_t>(ids.size()), vocab);
-  llama_batch batch = llama_batch_init(static_cast<int>(ids.size()), 0, 1);
-  for (std::size_t i = 0; i < ids.size(); ++i) {
-    batch.token[i] = ids[i];
-    batch.pos[i] = static_cast<int>(i);
-    batch.n_seq_id[i] = 1;
-    batch.seq_id[i][0] = 0;
-    batch.logits[i] = 1;
-  }
-  batch.n_tokens = static_cast<int>(ids.size());
-  EXPECT_EQ(llama_decode(context, batch), 0);
-  for (int64_t i = 0; i < out.rows(); ++i) {
-    std::memcpy(out.row(i), llama_get_logits_ith(context, static_cast<int>(i)),
-                static_cast<std::size_t>(vocab) * sizeof(float));
-  }
-  llama_batch_free(batch);
-  llama_free(context);
-  llama_model_free(model);
-  return out;
-}
-
-// fp32 sums in different orders over a few blocks.
-constexpr double kSameFunction = 1e-4;
-// llama.cpp reads GELU from a table in fp16.
-constexpr double kGeluTable = 2e-3;
+using test::add_tokenizer;
+using test::difference;
+using test::kGeluTable;
+using test::kManifest;
+using test::kSameFunction;
+using test::llama_logits;
+using test::our_logits;
+using test::rewrite;
 
 TEST(HfToGguf, IsTheSameFunctionForUsAndForLlamaCpp) {
   const TempFolder folder;
@@ -288,19 +204,6 @@ TEST(HfToGguf, WhatFollowsFromTheConfigurationIsDropped) {
   EXPECT_TRUE((*sink)->finish(kManifest).ok());
 }
 
-TEST(RowOrder, TheTwoOrdersAreInverse) {
-  OutputTensor to_pairs;
-  to_pairs.order = RowOrder::kHalvesToPairs;
-  to_pairs.heads = 3;
-  OutputTensor to_halves = to_pairs;
-  to_halves.order = RowOrder::kPairsToHalves;
-  for (int64_t r = 0; r < 24; ++r) {
-    EXPECT_EQ(source_row(to_halves, source_row(to_pairs, r, 24), 24), r);
-    EXPECT_EQ(source_row(to_pairs, r, 24) / 8, r / 8);  // heads stay
-  }
-  EXPECT_EQ(source_row(to_pairs, 1, 24), 4);
-}
-
 TEST(ConfigMatch, SeesEveryField) {
   ModelConfig base;
   base.hidden = 64;
@@ -309,7 +212,8 @@ TEST(ConfigMatch, SeesEveryField) {
   base.kv_heads = 2;
   base.head_dim = 16;
   base.attention_scale = 0.25;
-  base.rope.push_back({});
+  base.architecture = "llama";
+  base.rope.push_back({.dims = 16});
   EXPECT_EQ(first_difference(base, base), std::nullopt);
   const std::vector<std::function<void(ModelConfig&)>> changes = {
       [](ModelConfig& c) { c.hidden = 65; },
@@ -322,7 +226,16 @@ TEST(ConfigMatch, SeesEveryField) {
       [](ModelConfig& c) { c.attention_softcap = 50; },
       [](ModelConfig& c) { c.logit_softcap = 30; },
       [](ModelConfig& c) { c.activation = Activation::kGelu; },
-      [](ModelConfig& c) { c.qk_norm = true; },
+      [](ModelConfig& c) { c.norm = NormKind::kLayer; },
+      [](ModelConfig& c) { c.architecture = "qwen3"; },
+      [](ModelConfig& c) { c.parallel_residual = true; },
+      [](ModelConfig& c) { c.residual_scale = 0.5; },
+      [](ModelConfig& c) { c.logit_scale = 0.5; },
+      [](ModelConfig& c) { c.alibi_slopes.assign(4, 0.5F); },
+      [](ModelConfig& c) { c.position_offset = 2; },
+      [](ModelConfig& c) { c.experts = 4; },
+      [](ModelConfig& c) { c.normalise_routes = false; },
+      [](ModelConfig& c) { c.rope[0].dims = 8; },
       [](ModelConfig& c) {
         c.sliding_window = {0, 16};
       },
@@ -334,57 +247,10 @@ TEST(ConfigMatch, SeesEveryField) {
     EXPECT_NE(first_difference(base, other), std::nullopt) << i;
   }
   ModelConfig expanded = base;
-  expanded.rope.push_back({});
+  expanded.rope.push_back({.dims = 16});
   expanded.sliding_window = {0, 0};
   expanded.rope[0].factors.assign(8, 1.0F);
   EXPECT_EQ(first_difference(base, expanded), std::nullopt);
-}
-
-// Real architectures from their checkpoints, with a vocabulary made up for them.
-class Family : public ::testing::TestWithParam<const char*> {
- protected:
-  void SetUp() override {
-    const fs::path tiny = fs::path(COLDPRESS_SHARED_DATA) / "tiny" / GetParam();
-    if (!fs::exists(tiny)) GTEST_SKIP() << tiny << " is absent";
-    fs::create_directory(work_ / "in");
-    for (const char* name : {"config.json", "model.safetensors"}) {
-      fs::copy_file(tiny / name, work_ / "in" / name);
-    }
-    add_tokenizer(work_ / "in", test::byte_level_json());
-    model_ = test::open_model(work_ / "in");
-  }
-  TempFolder work_;
-  std::unique_ptr<Model> model_;
-};
-
-TEST_P(Family, IsTheSameFunctionAsGgufAndBack) {
-  const Status s = rewrite(*model_, work_ / "out.gguf", DType::kF32);
-  ASSERT_TRUE(s.ok()) << s.message();
-  const auto written = test::open_model(work_ / "out.gguf");
-  const MatrixF expected = our_logits(*model_);
-  EXPECT_LT(difference(expected, our_logits(*written)), kSameFunction);
-  const bool gelu = model_->config().activation != Activation::kSilu;
-  EXPECT_LT(difference(expected, llama_logits(work_ / "out.gguf")),
-            gelu ? kGeluTable : kSameFunction);
-}
-
-INSTANTIATE_TEST_SUITE_P(Tiny, Family,
-                         ::testing::Values("llama", "llama3-rope", "qwen2", "qwen3", "gemma3"),
-                         [](const auto& param) {
-                           std::string name = param.param;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
-
-TEST(HfToGguf, WindowsThatGgufLacksAreRefused) {
-  const fs::path tiny = fs::path(COLDPRESS_SHARED_DATA) / "tiny/mistral-window";
-  if (!fs::exists(tiny)) GTEST_SKIP() << tiny << " is absent";
-  const auto source = test::open_model(tiny);
-  const TempFolder folder;
-  const Status s = open_export({*source, folder / "out.gguf", DType::kF16, {}, "1"}).status();
-  EXPECT_EQ(s.code(), StatusCode::kUnsupported);
-  EXPECT_THAT(s.message(), HasSubstr("GGUF cannot express this model's sliding windows"));
-  EXPECT_THAT(folder.names(), IsEmpty());
 }
 
 }  // namespace

@@ -53,9 +53,9 @@ class Oracle {
 
   void rotate(MatrixD& x) const {
     const RopeConfig& rope = config_.rope.size() == 1 ? config_.rope[0] : config_.rope[block_];
-    const int64_t dim = config_.head_dim;
+    const int64_t dim = rope.dims;
     for (int64_t t = 0; t < x.rows(); ++t) {
-      for (int64_t head = 0; head < x.cols(); head += dim) {
+      for (int64_t head = 0; head < x.cols(); head += config_.head_dim) {
         for (int64_t p = 0; p < dim / 2; ++p) {
           double angle = static_cast<double>(t) * std::pow(rope.theta, -2.0 * p / dim);
           if (!rope.factors.empty()) angle /= rope.factors[static_cast<std::size_t>(p)];
@@ -115,6 +115,9 @@ class Oracle {
       switch (config_.activation) {
         case Activation::kSilu:
           a = g / (1.0 + std::exp(-g));
+          break;
+        case Activation::kRelu:
+          a = std::max(g, 0.0);
           break;
         case Activation::kGelu:
           a = 0.5 * g * (1.0 + std::erf(g / std::sqrt(2.0)));

@@ -154,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadValue{"rope_scaling", "{\"rope_type\": \"yarn\"}"},
         BadValue{"rope_scaling", "{\"rope_type\": \"linear\"}"},
         BadValue{"rope_scaling", "{\"rope_type\": \"linear\", \"factor\": 0}"},
-        BadValue{"partial_rotary_factor", "0.5"}, BadValue{"hidden_act", "\"relu\""},
+        BadValue{"partial_rotary_factor", "0.5"}, BadValue{"hidden_act", "\"mish\""},
         BadValue{"tie_word_embeddings", "\"yes\""}));
 
 TEST(HfConfig, RefusesWhatIsNoObject) {

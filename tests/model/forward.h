@@ -85,12 +85,12 @@ inline ModelConfig golden_config(const Model& model, DType stored) {
     round_to_dtype(stored, v);
     return static_cast<double>(v[0]);
   };
-  const auto pairs = static_cast<std::size_t>(config.head_dim / 2);
   for (RopeConfig& rope : config.rope) {
+    const auto pairs = static_cast<std::size_t>(rope.dims / 2);
     rope.factors.resize(pairs, 1.0F);
     for (std::size_t i = 0; i < pairs; ++i) {
-      const double plain = std::pow(
-          rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(config.head_dim));
+      const double plain =
+          std::pow(rope.theta, -2.0 * static_cast<double>(i) / static_cast<double>(rope.dims));
       rope.factors[i] = static_cast<float>(plain / rounded(plain / rope.factors[i]));
     }
   }

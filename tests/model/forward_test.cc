@@ -1,5 +1,5 @@
-// The forward pass against golden logits of real architectures, from both kinds of source; and that
-// its bytes depend on nothing but the window.
+// The forward pass against golden logits of real architectures, from safetensors (from GGUF:
+// tests/export/family_test.cc); and that its bytes depend on nothing but the window.
 #include "tests/model/forward.h"
 
 #include <gtest/gtest.h>
@@ -15,8 +15,6 @@
 
 #include "base/rng.h"
 #include "model/model.h"
-#include "tests/io/test_files.h"
-#include "tests/model/tiny_gguf.h"
 
 namespace coldpress {
 namespace {
@@ -28,7 +26,7 @@ fs::path tiny(const std::string& family) {
 }
 
 DType stored_type(const Model& model) {
-  return *dtype_from_name(model.find("model.embed_tokens.weight")->type);
+  return *dtype_from_name(model.find(*model.role_tensor("token_embd", 0))->type);
 }
 
 class Golden : public ::testing::TestWithParam<const char*> {
@@ -48,26 +46,11 @@ TEST_P(Golden, LogitsFromSafetensors) {
   expect_golden(*model_, stored_type(*model_), folder_ / "golden.safetensors");
 }
 
-// The same weights in GGUF's conventions: permuted q and k rows for Llama, gains with the offset
-// in.
-TEST_P(Golden, LogitsFromGguf) {
-  const TempFolder scratch;
-  const fs::path path = scratch / "model.gguf";
-  const Status written = write_tiny_gguf(*model_, path);
-  ASSERT_TRUE(written.ok()) << written.message();
-  const auto gguf = Model::open(path);
-  ASSERT_TRUE(gguf.ok()) << gguf.status().message();
-  EXPECT_TRUE((*gguf)->is_gguf());
-  EXPECT_FALSE((*gguf)->source_is_quantised());
-  if (std::string(GetParam()) == "mistral-window") {
-    GTEST_SKIP() << "GGUF keeps no window for Mistral: such a file is a Llama";
-  }
-  expect_golden(**gguf, stored_type(*model_), folder_ / "golden.safetensors");
-}
-
 INSTANTIATE_TEST_SUITE_P(Tiny, Golden,
-                         ::testing::Values("llama", "llama3-rope", "mistral-window", "qwen2",
-                                           "qwen3", "gemma3"),
+                         ::testing::Values("bloom", "falcon", "gemma2", "gemma3", "gpt-neox",
+                                           "gpt2", "granite", "llama", "llama3-rope",
+                                           "mistral-window", "olmo2", "opt", "phi3", "qwen2",
+                                           "qwen3", "smollm3", "starcoder2"),
                          [](const auto& row) {
                            std::string name = row.param;
                            for (char& c : name) c = c == '-' ? '_' : c;
@@ -146,7 +129,8 @@ TEST_P(Windows, BytesDependOnNeitherRunnerNorThread) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, Windows, ::testing::Values("llama", "gemma3"));
+INSTANTIATE_TEST_SUITE_P(Tiny, Windows,
+                         ::testing::Values("llama", "gemma3", "bloom", "falcon", "gpt-neox"));
 
 TEST(StageRunner, RefusesTokensOutsideTheVocabulary) {
   const fs::path folder = tiny("llama");

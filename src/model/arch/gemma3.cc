@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "model/config_keys.h"
+#include "model/gguf_keys.h"
 #include "model/roles.h"
 #include "model/table.h"
 
@@ -12,35 +13,16 @@ namespace {
 constexpr std::string_view kModelTypes[] = {"gemma3_text"};
 
 constexpr RoleSpec kRoles[] = {
-    roles::kTokenEmbd,
-    roles::kOutputNorm,
-    roles::kOutput,
-    roles::kAttnNorm,
-    roles::kAttnQ,
-    roles::kAttnK,
-    roles::kAttnV,
-    roles::kAttnQBias,
-    roles::kAttnKBias,
-    roles::kAttnVBias,
-    roles::kAttnQNorm,
-    roles::kAttnKNorm,
-    roles::kAttnO,
-    roles::kAttnOBias,
-    {.role = "attn_post_norm",
-     .hf = "model.layers.{}.post_attention_layernorm.weight",
-     .gguf = "blk.{}.post_attention_norm.weight",
-     .is_gain = true},
-    {.role = "ffn_norm",
-     .hf = "model.layers.{}.pre_feedforward_layernorm.weight",
-     .gguf = "blk.{}.ffn_norm.weight",
-     .is_gain = true},
-    roles::kFfnGate,
-    roles::kFfnUp,
-    roles::kFfnDown,
-    {.role = "ffn_post_norm",
-     .hf = "model.layers.{}.post_feedforward_layernorm.weight",
-     .gguf = "blk.{}.post_ffw_norm.weight",
-     .is_gain = true},
+    roles::kTokenEmbd,    roles::kOutputNorm,
+    roles::kOutput,       roles::kAttnNorm,
+    roles::kAttnQ,        roles::kAttnK,
+    roles::kAttnV,        roles::kAttnQBias,
+    roles::kAttnKBias,    roles::kAttnVBias,
+    roles::kAttnQNorm,    roles::kAttnKNorm,
+    roles::kAttnO,        roles::kAttnOBias,
+    roles::kAttnPostNorm, roles::kFfnNorm.in_hf("model.layers.{}.pre_feedforward_layernorm.weight"),
+    roles::kFfnGate,      roles::kFfnUp,
+    roles::kFfnDown,      roles::kFfnPostNorm,
 };
 
 constexpr int64_t kDefaultPattern = 6;  // every sixth block is global
@@ -74,12 +56,8 @@ Status read_hf(const ConfigKeys& keys, ModelConfig& config) {
                              keys.number_or("query_pre_attn_scalar", 256.0, 1e-3, 1e9));
   config.attention_scale = 1.0 / std::sqrt(scalar);
   config.embedding_scale = embedding_scale(config);
-  COLDPRESS_ASSIGN_OR_RETURN(const bool bidirectional,
-                             keys.flag_or("use_bidirectional_attention", false));
-  if (bidirectional) {
-    return unsupported(keys.where("use_bidirectional_attention") +
-                       " is true, but only causal models can be pressed");
-  }
+  COLDPRESS_RETURN_IF_ERROR(
+      refuse_flag(keys, "use_bidirectional_attention", "only causal models can be pressed"));
   COLDPRESS_ASSIGN_OR_RETURN(const int64_t window,
                              keys.integer_or("sliding_window", 4096, 1, kMaxContext));
   std::vector<bool> local;
@@ -92,7 +70,7 @@ Status read_hf(const ConfigKeys& keys, ModelConfig& config) {
                                keys.integer_or(old, kDefaultPattern, 1, kMaxBlocks));
     local = every_nth_global(config.blocks, pattern);
   }
-  RopeConfig local_rope;
+  RopeConfig local_rope{.dims = config.head_dim};
   COLDPRESS_ASSIGN_OR_RETURN(local_rope.theta,
                              keys.number_or("rope_local_base_freq", kLocalTheta, 1.0, kMaxTheta));
   COLDPRESS_ASSIGN_OR_RETURN(const auto nested, keys.child("rope_parameters"));
@@ -105,8 +83,23 @@ Status read_hf(const ConfigKeys& keys, ModelConfig& config) {
   return {};
 }
 
+void write_hf(const ModelConfig& config, Json& json) {
+  json["query_pre_attn_scalar"] = shortest_number(1.0 / std::pow(config.attention_scale, 2));
+  for (std::size_t i = 0; i < config.sliding_window.size(); ++i) {
+    if (config.sliding_window[i] == 0 || config.rope.size() == 1) continue;
+    json["rope_local_base_freq"] = shortest_number(config.rope[i].theta);
+  }
+}
+
+void write_gguf(const ModelConfig& config, GgufKeys& keys) {
+  for (std::size_t i = 0; i < config.sliding_window.size(); ++i) {
+    if (config.sliding_window[i] == 0 || config.rope.size() == 1) continue;
+    keys.put("rope.freq_base_swa", config.rope[i].theta);
+    return;
+  }
+}
+
 Status read_gguf(const ConfigKeys& keys, ModelConfig& config) {
-  config.activation = Activation::kGeluTanh;
   config.embedding_scale = embedding_scale(config);
   // GGUF has no key for query_pre_attn_scalar: the 27B model, known by its depth, is the only one
   // where it is not head_dim.
@@ -126,7 +119,7 @@ Status read_gguf(const ConfigKeys& keys, ModelConfig& config) {
         keys.integer_or("attention.sliding_window_pattern", kDefaultPattern, 1, kMaxBlocks));
     local = every_nth_global(config.blocks, pattern);
   }
-  RopeConfig local_rope;
+  RopeConfig local_rope{.dims = config.head_dim};
   COLDPRESS_ASSIGN_OR_RETURN(local_rope.theta,
                              keys.number_or("rope.freq_base_swa", kLocalTheta, 1.0, kMaxTheta));
   set_windows(local, window, local_rope, config);
@@ -142,15 +135,15 @@ const Architecture kArchitecture_gemma3 = {
     .hf_class = "Gemma3ForCausalLM",
     .gguf_name = "gemma3",
     .roles = kRoles,
-    .qk_norm = true,
-    .post_norms = true,
     .hf_norm_offset = 1.0,
+    .keys = {.activation = "hidden_activation"},
     .default_tied = true,
     .default_rope_theta = 1e6,
-    .activation_key = "hidden_activation",
     .default_activation = "gelu_pytorch_tanh",
     .read_hf = read_hf,
     .read_gguf = read_gguf,
+    .write_hf = write_hf,
+    .write_gguf = write_gguf,
 };
 
 }  // namespace coldpress

@@ -24,7 +24,6 @@ const Architecture kArchitecture_qwen3 = {
     .hf_class = "Qwen3ForCausalLM",
     .gguf_name = "qwen3",
     .roles = kRoles,
-    .qk_norm = true,
     .read_hf = read_optional_sliding_window,
 };
 
