@@ -12,6 +12,7 @@ namespace coldpress {
 namespace {
 
 constexpr int64_t kWindowsPerShard = 8;
+constexpr int64_t kExpertRows = 512;  // gathered at once for an expert's Gram
 
 int64_t widest_tap(const Model& model) {
   int64_t width = 0;
@@ -82,8 +83,16 @@ Status CalibrationStreamer::embed(const HeadWeights& head) {
 }
 
 Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int block, int stage,
-                                            int64_t previous_width, int64_t tap_width) {
-  Gram gram(tap_width);
+                                            const std::vector<Tap>& taps) {
+  const auto at_stage = static_cast<std::size_t>(stage);
+  const int64_t previous_width = stage > 0 ? taps[at_stage - 1].width : 0;
+  const int64_t tap_width = at_stage < taps.size() ? taps[at_stage].width : 0;
+  // Experts' slots are rows of their own.
+  const int64_t slots = at_stage < taps.size() ? taps[at_stage].slots() : 1;
+  const bool routes =
+      at_stage < taps.size() && taps[at_stage].by_expert && slots == 1 && stage == 2;
+  if (routes) routes_.resize(static_cast<std::size_t>(windows_.count()));
+  Gram gram(tap_width / slots);
   FirstError error;
   Turnstile turnstile;
   std::vector<StreamTimes> spent(static_cast<std::size_t>(pool_.threads()));
@@ -92,9 +101,9 @@ Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int blo
     const auto at = static_cast<std::size_t>(worker);
     MatrixF& tap = tap_scratch_[at];
     MatrixF& sum = gram_scratch_[at];
-    if (tap.rows() != windows_.length || tap.cols() != tap_width) {
+    if (tap.rows() != windows_.length || tap.cols() != tap_width || sum.rows() != gram.n()) {
       tap = MatrixF(windows_.length, tap_width);
-      sum = MatrixF(tap_width, tap_width);
+      sum = MatrixF(tap_width / slots, tap_width / slots);
     }
     const int64_t first = shard * kWindowsPerShard;
     const int64_t last = std::min(windows_.count(), first + kWindowsPerShard);
@@ -106,18 +115,23 @@ Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int blo
                            previous_width > 0 ? View2<const float>(previous) : View2<const float>(),
                            tap_width > 0 ? tap.view() : View2<float>());
       error.note(shard, status);
+      if (routes && status.ok()) {
+        error.note(shard, runners_[at].route(weights, block, tap.view(),
+                                             routes_[static_cast<std::size_t>(w)]));
+      }
       const double middle = now();
       if (tap_width > 0) {
         std::memcpy(store_.tap(w, tap_width).data, tap.data(),
                     static_cast<std::size_t>(tap.size()) * sizeof(float));
-        syrk_lower(1.0F, tap.view(), w == first ? 0.0F : 1.0F, sum.view());
+        const View2<const float> rows(tap.data(), windows_.length * slots, gram.n());
+        syrk_lower(1.0F, rows, w == first ? 0.0F : 1.0F, sum.view());
       }
       spent[at].forward += middle - start;
       spent[at].gram += now() - middle;
     }
     const double start = now();
     turnstile.in_order(shard, [&] {
-      if (tap_width > 0) gram.add(sum.view(), (last - first) * windows_.length);
+      if (tap_width > 0) gram.add(sum.view(), (last - first) * windows_.length * slots);
     });
     spent[at].gram += now() - start;
   });
@@ -127,6 +141,45 @@ Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int blo
   }
   if (!error.status().ok()) return error.status();
   return gram;
+}
+
+Gram CalibrationStreamer::expert_gram(const Tap& tap, int64_t expert) {
+  const int64_t slots = tap.slots();
+  Gram gram(tap.width / slots);
+  MatrixF rows(kExpertRows, gram.n());
+  MatrixF sum(gram.n(), gram.n());
+  int64_t filled = 0;
+  const auto flush = [&] {
+    if (filled == 0) return;
+    syrk_lower(1.0F, rows.view().row_range(0, filled), 0.0F, sum.view());
+    gram.add(sum.view(), filled);
+    filled = 0;
+  };
+  for (int64_t w = 0; w < windows_.count(); ++w) {
+    const Routes& routes = routes_[static_cast<std::size_t>(w)];
+    const View2<float> stored = store_.tap(w, tap.width);
+    for (int64_t i = 0; i < windows_.length * routes.used; ++i) {
+      if (routes.experts[static_cast<std::size_t>(i)] != expert) continue;
+      const int64_t slot = slots == 1 ? 0 : i % routes.used;
+      std::memcpy(rows.row(filled), stored.row(i / routes.used) + slot * gram.n(),
+                  static_cast<std::size_t>(gram.n()) * sizeof(float));
+      if (++filled == kExpertRows) flush();
+    }
+  }
+  flush();
+  return gram;
+}
+
+std::vector<Gram> CalibrationStreamer::expert_grams(const Tap& tap, int64_t first, int64_t count) {
+  std::vector<Gram> grams(static_cast<std::size_t>(count));
+  std::vector<double> spent(static_cast<std::size_t>(pool_.threads()));
+  pool_.for_each(count, [&](int64_t i, int worker) {
+    const double start = now();
+    grams[static_cast<std::size_t>(i)] = expert_gram(tap, first + i);
+    spent[static_cast<std::size_t>(worker)] += now() - start;
+  });
+  for (const double s : spent) times_.gram += s;
+  return grams;
 }
 
 int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads) {

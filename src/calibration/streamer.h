@@ -28,11 +28,15 @@ class CalibrationStreamer {
   // Fills the residual streams with the windows' embeddings.
   Status embed(const HeadWeights& head);
 
-  // Stage `stage` of `block` over all windows. For a stage that ends in a tap of width `tap_width`
-  // (> 0), returns the tap's Gram; for the last stage (0), an empty one. `previous_width` is the
-  // previous tap's width (0 at stage 0).
-  Result<Gram> run_stage(const BlockWeights& weights, int block, int stage, int64_t previous_width,
-                         int64_t tap_width);
+  // Stage `stage` of `block` over all windows: from taps[stage - 1] to taps[stage], whose Gram it
+  // returns; an empty one after the last tap. Where the tap is an input of experts, the Gram is
+  // pooled over all of them: a row for each expert that a token goes to.
+  Result<Gram> run_stage(const BlockWeights& weights, int block, int stage,
+                         const std::vector<Tap>& taps);
+
+  // Grams of experts first, ..., first + count - 1, each over the rows of the last tap, `tap`, that
+  // are routed to it and no others. Rows are gathered from the store; no copy of it is made.
+  std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count);
 
   const StreamTimes& times() const { return times_; }
 
@@ -43,7 +47,10 @@ class CalibrationStreamer {
   std::vector<StageRunner> runners_;   // one per worker
   std::vector<MatrixF> tap_scratch_;   // one per worker: the tap being written
   std::vector<MatrixF> gram_scratch_;  // one per worker: the shard's Gram
+  std::vector<Routes> routes_;         // per window, of the current block
   StreamTimes times_;
+
+  Gram expert_gram(const Tap& tap, int64_t expert);
 };
 
 // Peak bytes of the streamer beyond the weights, for the plan.

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -61,6 +62,41 @@ OutputTensor convert(const ExportRequest& request, const SourceTensor& t, const 
   return out;
 }
 
+// Experts are one tensor each in a folder and one 3-D tensor in GGUF: `out`, made for `t` alone, as
+// the output has it.
+void regroup_experts(const ModelConfig& config, const SourceTensor& t, const RoleMatch& match,
+                     Naming target, OutputTensor out, std::vector<OutputTensor>& tensors) {
+  const int64_t rows = extent_size(match.role->rows, config);
+  const bool to_stacked = target == Naming::kGguf;
+  if (match.is_stacked == to_stacked) {
+    tensors.push_back(std::move(out));
+    return;
+  }
+  if (out.how == How::kCopied) out.how = How::kConverted;
+  if (to_stacked) {
+    const Piece piece{t.name, 0, rows, match.expert * rows};
+    const auto whole = std::find_if(tensors.begin(), tensors.end(),
+                                    [&](const OutputTensor& o) { return o.name == out.name; });
+    if (whole != tensors.end()) {
+      whole->pieces.push_back(piece);
+      std::sort(whole->pieces.begin(), whole->pieces.end(),
+                [](const Piece& a, const Piece& b) { return a.at < b.at; });
+      return;
+    }
+    out.shape.insert(out.shape.begin(), config.experts);
+    out.pieces = {piece};
+    tensors.push_back(std::move(out));
+    return;
+  }
+  out.shape.erase(out.shape.begin());
+  for (int64_t e = 0; e < config.experts; ++e) {
+    OutputTensor one = out;
+    one.name = tensor_name(*match.role, target, match.block, e);
+    one.pieces = {{t.name, e * rows, rows, 0}};
+    tensors.push_back(std::move(one));
+  }
+}
+
 // Why a tensor has no place in the output; nullopt if it has one.
 std::optional<std::string> reason_to_drop(const Model& model, const SourceTensor& t,
                                           const std::optional<RoleMatch>& match, Naming source) {
@@ -101,8 +137,12 @@ Result<Layout> plan_conversion(const ExportRequest& request,
                       model.path().string(), t.name, target == Naming::kGguf ? "GGUF" : "a folder",
                       target == Naming::kGguf ? "a folder" : "NAME.gguf"));
     }
-    layout.tensors.push_back(
-        convert(request, t, *match, quantised.contains(t.name), source, target));
+    OutputTensor out = convert(request, t, *match, quantised.contains(t.name), source, target);
+    if (match->role->per_expert) {
+      regroup_experts(model.config(), t, *match, target, std::move(out), layout.tensors);
+    } else {
+      layout.tensors.push_back(std::move(out));
+    }
   }
   if (target == Naming::kGguf) {
     std::vector<float> factors = rope_factor_tensor(model.config());

@@ -38,8 +38,21 @@ class DenseSink : public ExportSink {
   std::string out_;
   std::vector<OutputTensor> layout_;
   std::vector<ExportedTensor> dropped_;
-  std::map<std::string, std::size_t> quantised_;  // source name -> place in layout_
-  std::map<std::string, ValueHash> hashes_;       // of what put() received
+  struct Place {
+    std::size_t tensor;  // in layout_
+    std::size_t piece;
+  };
+  // Bytes of a tensor of several pieces until all of them are here.
+  struct Unfinished {
+    std::vector<std::byte> bytes;
+    std::size_t pieces = 0;
+  };
+  Status put_piece(Place place, View2<const float> values);
+
+  std::multimap<std::string, Place> quantised_;  // by source name
+  std::set<std::string> received_;               // source names
+  std::map<std::size_t, Unfinished> unfinished_;
+  PieceHashes hashes_;  // of what put() received
   std::vector<std::byte> buffer_;
 };
 

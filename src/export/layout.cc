@@ -81,6 +81,18 @@ MatrixF in_stored_order(const OutputTensor& tensor, View2<const float> values) {
   return out;
 }
 
+// What a tensor is made of, as (out, in).
+Result<MatrixF> load_source(const Model& model, const OutputTensor& tensor) {
+  if (tensor.pieces.empty()) return model.load(tensor.source);
+  MatrixF all(tensor.pieces.back().at + tensor.pieces.back().rows, tensor.shape.back());
+  for (const Piece& piece : tensor.pieces) {
+    COLDPRESS_ASSIGN_OR_RETURN(const MatrixF values, model.load(piece.source));
+    std::memcpy(all.row(piece.at), values.row(piece.row),
+                static_cast<std::size_t>(piece.rows * all.cols()) * sizeof(float));
+  }
+  return all;
+}
+
 }  // namespace
 
 std::string type_label(DType type, Naming target) {
@@ -109,7 +121,7 @@ Result<Layout> plan_layout(const ExportRequest& request, Naming target) {
     if (tensor == nullptr) {
       return not_found(fmt::format("{}: no tensor \"{}\"", model.path().string(), name));
     }
-    COLDPRESS_CHECK(tensor->shape.size() == 2);
+    COLDPRESS_CHECK(tensor->shape.size() >= 2);
   }
   const Naming source = model.is_gguf() ? Naming::kGguf : Naming::kHf;
   Layout layout;
@@ -147,7 +159,7 @@ Result<std::span<const std::byte>> stored_bytes(const Model& model, const Output
     COLDPRESS_CHECK(encode_from_f32(tensor.dtype, tensor.values, buffer));
     return std::span<const std::byte>(buffer);
   }
-  COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, model.load(tensor.source));
+  COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, load_source(model, tensor));
   constexpr float kLargestF16 = 65504.0F;
   for (int64_t i = 0; i < values.size() && tensor.dtype == DType::kF16; ++i) {
     if (std::fabs(values.data()[i]) > kLargestF16) {

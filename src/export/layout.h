@@ -16,6 +16,15 @@
 
 namespace coldpress {
 
+// Rows of a source tensor as (out, in), and where they stand in an output tensor: how the tensors
+// of single experts become the one of all experts, and back.
+struct Piece {
+  std::string source;
+  int64_t row = 0;  // the first, in the source
+  int64_t rows = 0;
+  int64_t at = 0;  // the first, in the output
+};
+
 struct OutputTensor {
   using How = ExportedTensor::How;
   std::string source;  // name in the source; empty: `values` is the content
@@ -30,6 +39,7 @@ struct OutputTensor {
   bool transposed = false;    // a linear that is stored as (in, out)
   float add = 0.0F;           // to each value (RMS gains)
   std::vector<float> values;
+  std::vector<Piece> pieces;  // empty: all of `source`
 };
 
 // The file that the weights are in where a folder has one.

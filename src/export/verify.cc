@@ -26,7 +26,7 @@ Status differs(const std::string& name, const OutputTensor& tensor, const char* 
 }
 
 Status verify_tensor(const std::string& name, const Model& written, const Model& source,
-                     const OutputTensor& tensor, const std::map<std::string, ValueHash>& hashes) {
+                     const OutputTensor& tensor, const PieceHashes& hashes) {
   const SourceTensor* stored = written.find(tensor.name);
   if (stored == nullptr || stored->shape != tensor.shape || stored->type != tensor.stored_type) {
     return differs(name, tensor, "with its shape and type");
@@ -34,8 +34,13 @@ Status verify_tensor(const std::string& name, const Model& written, const Model&
   if (tensor.how == OutputTensor::How::kQuantised) {
     COLDPRESS_ASSIGN_OR_RETURN(const MatrixF values, written.load(tensor.name));
     const MatrixF ordered = in_source_order(tensor, values);
-    if (hash_values(ordered.view()) != hashes.at(tensor.source)) {
-      return differs(name, tensor, "as the values that were written");
+    std::vector<Piece> pieces = tensor.pieces;
+    if (pieces.empty()) pieces.push_back({tensor.source, 0, ordered.rows(), 0});
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      const View2<const float> piece = ordered.view().row_range(pieces[i].at, pieces[i].rows);
+      if (hash_values(piece) != hashes.at({tensor.name, i})) {
+        return differs(name, tensor, "as the values that were written");
+      }
     }
     return {};
   }
@@ -66,7 +71,7 @@ ValueHash hash_values(View2<const float> values) {
 
 Status verify_output(const std::filesystem::path& written, const std::string& name,
                      const Model& source, const std::vector<OutputTensor>& layout,
-                     const std::map<std::string, ValueHash>& hashes) {
+                     const PieceHashes& hashes) {
   auto opened = Model::open(written);
   if (!opened.ok()) {
     return opened.status().with_context(name + ": what was written cannot be read back");

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/status.h"
@@ -20,15 +21,19 @@ struct ValueHash {
   bool operator==(const ValueHash&) const = default;
 };
 
+// Of each piece of each quantised tensor, by the output's name and the piece's place; a tensor
+// without pieces counts as one.
+using PieceHashes = std::map<std::pair<std::string, std::size_t>, ValueHash>;
+
 // XXH3 (128 bits) of the values' bits, row by row.
 ValueHash hash_values(View2<const float> values);
 
-// Opens the output at `written` with the program's own readers. Each quantised tensor must decode
-// to values with the hash in `hashes` (by source name, in the source's row order), each other
-// tensor hold exactly the bytes that the layout asks for. The error names the first tensor that
+// Opens the output at `written` with the program's own readers. Each piece of a quantised tensor
+// must decode to values with its hash (in the source's row order), each other tensor hold exactly
+// the bytes that the layout asks for. The error names the first tensor that
 // differs and calls the file `name`.
 Status verify_output(const std::filesystem::path& written, const std::string& name,
                      const Model& source, const std::vector<OutputTensor>& layout,
-                     const std::map<std::string, ValueHash>& hashes);
+                     const PieceHashes& hashes);
 
 }  // namespace coldpress

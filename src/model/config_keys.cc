@@ -71,6 +71,10 @@ bool ConfigKeys::is_array(std::string_view key) const {
   return value != nullptr && value->is_array();
 }
 
+bool ConfigKeys::is_empty_array(std::string_view key) const {
+  return is_array(key) && find(key)->empty();
+}
+
 Status ConfigKeys::wrong(std::string_view key, const std::string& expected) const {
   const Json* value = find(key);
   if (value == nullptr) return corrupt(fmt::format("{} is missing", where(key)));

@@ -32,6 +32,7 @@ class ConfigKeys {
   std::string where(std::string_view key) const;
   bool has(std::string_view key) const;  // present and not null
   bool is_array(std::string_view key) const;
+  bool is_empty_array(std::string_view key) const;
 
   // Without _or: a missing key is an error. A GGUF array of equal numbers counts as one number.
   Result<int64_t> integer(std::string_view key, int64_t min, int64_t max) const;

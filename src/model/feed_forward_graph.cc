@@ -29,6 +29,8 @@ ggml_tensor* activated(BlockGraph& b, ggml_tensor* x) {
   COLDPRESS_CHECK(false);
 }
 
+}  // namespace
+
 ggml_tensor* gated(BlockGraph& b, ggml_tensor* gate, ggml_tensor* up) {
   switch (b.config.activation) {
     case Activation::kSilu:
@@ -44,8 +46,6 @@ ggml_tensor* gated(BlockGraph& b, ggml_tensor* gate, ggml_tensor* up) {
   }
   COLDPRESS_CHECK(false);
 }
-
-}  // namespace
 
 ggml_tensor* feed_forward_mid(BlockGraph& b, ggml_tensor* x) {
   if (b.has("ffn_gate_up")) {

@@ -8,4 +8,7 @@ namespace coldpress {
 // x (hidden, T) -> (ffn, T): act(gate(x)) * up(x), or act(up(x)) where the block has no gate.
 ggml_tensor* feed_forward_mid(BlockGraph& block, ggml_tensor* x);
 
+// act(gate) * up.
+ggml_tensor* gated(BlockGraph& block, ggml_tensor* gate, ggml_tensor* up);
+
 }  // namespace coldpress

@@ -61,13 +61,27 @@ struct LinearRef {
   std::string tensor_name;  // in the source
   int64_t out = 0;
   int64_t in = 0;
+  int expert = -1;          // of a mixture of experts, whose matrix this is; -1: dense
+  bool is_stacked = false;  // its tensor holds all experts: rows from expert * out on are its
 };
 
 // An activation that several linears read, so that they share one Gram matrix.
 struct Tap {
-  std::string name;  // "attn_in", "attn_out", "ffn_in", "ffn_mid"
-  int64_t width = 0;
+  std::string name;   // "attn_in", "attn_out", "ffn_in", "ffn_mid"
+  int64_t width = 0;  // per token
   std::vector<LinearRef> linears;
+  // Experts: each linear reads only the rows that are routed to its expert. Before gate and up, a
+  // token's row goes to all of its experts; before down, it holds a slot for each of them.
+  bool by_expert = false;
+
+  int64_t slots() const { return linears.empty() ? 1 : width / linears.front().in; }
+};
+
+// Which experts a window's tokens go to, and with which weights: (tokens, used), best first.
+struct Routes {
+  int64_t used = 0;
+  std::vector<int32_t> experts;
+  std::vector<float> weights;
 };
 
 class Model {
@@ -94,8 +108,9 @@ class Model {
   // none (an absent bias, a tied output). `block` is ignored for roles of the whole model.
   virtual std::optional<std::string> role_tensor(std::string_view role, int block) const = 0;
 
-  // Decodes a tensor to fp32; 1-D tensors become one row, and a linear is (out, in) however the
-  // source stores it. NaN and infinity are errors.
+  // Decodes a tensor to fp32; 1-D tensors become one row, a linear is (out, in) however the
+  // source stores it, and 3-D tensors of experts are (experts * out, in). NaN and infinity are
+  // errors.
   virtual Result<MatrixF> load(const std::string& tensor_name) const = 0;
 };
 
@@ -107,6 +122,8 @@ class BlockWeights {
   // (out, in); fails a CHECK for a role that the block lacks.
   View2<float> linear(const std::string& role);
   View2<const float> linear(const std::string& role) const;
+  // The same of one linear: with experts, its rows of the role's matrix (experts * out, in).
+  View2<float> linear(const LinearRef& linear);
   // nullptr if the block has no such tensor (biases, q/k norms, ...).
   const MatrixF* find(const std::string& role) const;
 
@@ -152,6 +169,9 @@ class StageRunner {
   // All views are contiguous fp32.
   Status run(const BlockWeights& weights, int block, int stage, View2<float> residual,
              View2<const float> tap_in, View2<float> tap_out);
+
+  // Where the block's router sends the tokens of a window, given its tap 2 (tokens, hidden).
+  Status route(const BlockWeights& weights, int block, View2<const float> ffn_in, Routes& routes);
 
   // logits (rows, vocab) of the given residual rows: final norm, head, scale, soft-capping.
   Status logits(const HeadWeights& head, View2<const float> residual, View2<float> logits);

@@ -57,7 +57,8 @@ Status read_experts(const ConfigKeys& keys, const ConfigNames& names, const Arch
   const std::string_view count = spelled(keys, names.experts);
   const std::string_view used = spelled(keys, names.experts_used);
   if (find_role(arch, "ffn_router") == nullptr) {
-    if (!arch.reads_gguf || names.experts != "expert_count") return {};
+    const bool is_gguf = names.experts == gguf_names(arch).experts;
+    if (!is_gguf) return {};
     COLDPRESS_ASSIGN_OR_RETURN(const int64_t experts, keys.integer_or(count, 0, 0, kMaxWidth));
     if (experts == 0) return {};
     return unsupported(keys.where(count) +

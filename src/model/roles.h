@@ -157,6 +157,40 @@ inline constexpr RoleSpec kFfnGateUp{.role = "ffn_gate_up",
                                      .rows = Extent::kGateUp,
                                      .tap = "ffn_in"};
 
+// A mixture of experts: the router keeps its precision.
+inline constexpr RoleSpec kFfnRouter{.role = "ffn_router",
+                                     .hf = "model.layers.{}.mlp.gate.weight",
+                                     .gguf = "blk.{}.ffn_gate_inp.weight",
+                                     .rows = Extent::kExperts,
+                                     .tap = "ffn_in",
+                                     .is_kept = true};
+inline constexpr RoleSpec kFfnGateExps{.role = "ffn_gate_exps",
+                                       .hf = "model.layers.{}.mlp.experts.{}.gate_proj.weight",
+                                       .gguf = "blk.{}.ffn_gate_exps.weight",
+                                       .rows = Extent::kFfn,
+                                       .tap = "ffn_in",
+                                       .per_expert = true};
+inline constexpr RoleSpec kFfnUpExps{.role = "ffn_up_exps",
+                                     .hf = "model.layers.{}.mlp.experts.{}.up_proj.weight",
+                                     .gguf = "blk.{}.ffn_up_exps.weight",
+                                     .rows = Extent::kFfn,
+                                     .tap = "ffn_in",
+                                     .per_expert = true};
+inline constexpr RoleSpec kFfnGateUpExps{.role = "ffn_gate_up_exps",
+                                         .hf = "model.layers.{}.mlp.experts.gate_up_proj",
+                                         .gguf = "",
+                                         .rows = Extent::kGateUp,
+                                         .presence = Presence::kFused,
+                                         .tap = "ffn_in",
+                                         .per_expert = true};
+inline constexpr RoleSpec kFfnDownExps{.role = "ffn_down_exps",
+                                       .hf = "model.layers.{}.mlp.experts.{}.down_proj.weight",
+                                       .gguf = "blk.{}.ffn_down_exps.weight",
+                                       .rows = Extent::kHidden,
+                                       .cols = Extent::kFfn,
+                                       .tap = "ffn_mid",
+                                       .per_expert = true};
+
 // Learned positions are added to the embeddings; Bloom norms the sum.
 inline constexpr RoleSpec kPosEmbd{.role = "pos_embd",
                                    .hf = "transformer.wpe.weight",

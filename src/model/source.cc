@@ -105,10 +105,12 @@ class SourceModel final : public Model {
 
  private:
   // The name a role's tensor has in this source, with or without the prefix that older ones lack.
-  std::string name_of(const RoleSpec& role, int64_t block) const;
+  std::string name_of(const RoleSpec& role, int64_t block, int64_t expert = 0) const;
+  bool is_stacked(const RoleSpec& role, int64_t block) const;
+  bool has_fused() const;
   enum class Use { kNo, kIfPresent, kYes };
   Use use_of(const RoleSpec& role) const;
-  Status validate_role(const RoleSpec& role, int64_t block);
+  Status validate_role(const RoleSpec& role, int64_t block, int64_t expert);
   bool add(SourceTensor tensor, Codec codec);
 
   fs::path path_;
@@ -212,18 +214,42 @@ SourceModel::Use SourceModel::use_of(const RoleSpec& role) const {
       return when(config_.attention_bias);
     case Presence::kMlpBias:
       return when(config_.mlp_bias);
+    case Presence::kFused:
+      return has_fused() ? Use::kYes : Use::kNo;
+    case Presence::kSplit:
+      return has_fused() ? Use::kNo : Use::kYes;
   }
   COLDPRESS_CHECK(false);
 }
 
-std::string SourceModel::name_of(const RoleSpec& role, int64_t block) const {
-  std::string name = tensor_name(role, naming_, block);
+std::string SourceModel::name_of(const RoleSpec& role, int64_t block, int64_t expert) const {
   const std::string_view prefix = architecture_->hf_prefix;
-  if (naming_ == Naming::kHf && !prefix.empty() && name.starts_with(prefix) && !find(name)) {
+  std::string name = tensor_name(role, naming_, block, expert);
+  if (naming_ != Naming::kHf || find(name) != nullptr) return name;
+  if (!prefix.empty() && name.starts_with(prefix)) {
     std::string shorter = name.substr(prefix.size());
     if (find(shorter) != nullptr) return shorter;
   }
+  if (!role.hf_stacked.empty()) {
+    RoleSpec stacked = role;
+    stacked.hf = role.hf_stacked;
+    std::string other = tensor_name(stacked, naming_, block);
+    if (find(other) != nullptr) return other;
+  }
   return name;
+}
+
+bool SourceModel::is_stacked(const RoleSpec& role, int64_t block) const {
+  const auto match = match_tensor(*architecture_, naming_, name_of(role, block));
+  return match.has_value() && match->is_stacked;
+}
+
+// Whether this source has the fused tensors of Presence::kFused.
+bool SourceModel::has_fused() const {
+  for (const RoleSpec& role : architecture_->roles) {
+    if (role.presence == Presence::kFused && find(name_of(role, 0)) != nullptr) return true;
+  }
+  return false;
 }
 
 std::optional<std::string> SourceModel::role_tensor(std::string_view role, int block) const {
@@ -234,10 +260,10 @@ std::optional<std::string> SourceModel::role_tensor(std::string_view role, int b
   return name;
 }
 
-Status SourceModel::validate_role(const RoleSpec& role, int64_t block) {
+Status SourceModel::validate_role(const RoleSpec& role, int64_t block, int64_t expert) {
   const Use use = use_of(role);
   if (use == Use::kNo) return {};
-  const std::string name = name_of(role, block);
+  const std::string name = name_of(role, block, expert);
   const auto it = index_.find(name);
   if (it == index_.end()) {
     if (use == Use::kIfPresent) return {};
@@ -246,6 +272,7 @@ Status SourceModel::validate_role(const RoleSpec& role, int64_t block) {
   }
   const SourceTensor& tensor = tensors_[it->second];
   std::vector<int64_t> expected;
+  if (role.per_expert && is_stacked(role, block)) expected.push_back(config_.experts);
   if (role.rows != Extent::kOne) expected.push_back(extent_size(role.rows, config_));
   expected.push_back(extent_size(role.cols, config_));
   const bool transposed = role.hf_transposed && naming_ == Naming::kHf;
@@ -269,7 +296,10 @@ Status SourceModel::validate() {
   for (const RoleSpec& role : architecture_->roles) {
     const int64_t count = role.per_block() ? config_.blocks : 1;
     for (int64_t block = 0; block < count; ++block) {
-      COLDPRESS_RETURN_IF_ERROR(validate_role(role, block));
+      const int64_t experts = role.per_expert ? config_.experts : 1;
+      for (int64_t expert = 0; expert < experts; ++expert) {
+        COLDPRESS_RETURN_IF_ERROR(validate_role(role, block, expert));
+      }
     }
   }
   return {};
@@ -300,12 +330,17 @@ std::vector<Tap> SourceModel::taps(int block) const {
     Tap tap;
     tap.name = std::string(name);
     for (const RoleSpec& role : architecture_->roles) {
-      if (role.tap != name || !role.is_linear()) continue;
-      LinearRef linear{std::string(role.role), name_of(role, block),
-                       extent_size(role.rows, config_), extent_size(role.cols, config_)};
-      tap.width = linear.in;
-      tap.linears.push_back(std::move(linear));
+      if (role.tap != name || !role.is_linear() || use_of(role) == Use::kNo) continue;
+      tap.width = extent_size(role.cols, config_);
+      tap.by_expert = role.per_expert;
+      const bool stacked = role.per_expert && is_stacked(role, block);
+      for (int64_t e = 0; e < (role.per_expert ? config_.experts : 1); ++e) {
+        tap.linears.push_back({std::string(role.role), name_of(role, block, e),
+                               extent_size(role.rows, config_), tap.width,
+                               role.per_expert ? static_cast<int>(e) : -1, stacked});
+      }
     }
+    if (tap.by_expert && name == "ffn_mid") tap.width *= config_.experts_used;
     taps.push_back(std::move(tap));
   }
   return taps;
@@ -318,13 +353,15 @@ Result<MatrixF> SourceModel::load(const std::string& tensor_name) const {
   }
   const SourceTensor& tensor = tensors_[it->second];
   const Codec& codec = codecs_[it->second];
-  if (tensor.shape.empty() || tensor.shape.size() > 2 || !codec.decodable) {
+  if (tensor.shape.empty() || tensor.shape.size() > 3 || !codec.decodable) {
     return unsupported(fmt::format("{}: tensor {} ({} {}) cannot be decoded to a matrix",
                                    path_.string(), show_name(tensor_name), tensor.type,
                                    shape_text(tensor.shape)));
   }
   // The readers have checked the shape against the bytes in the file, so this is bounded by them.
-  MatrixF matrix(tensor.shape.size() == 1 ? 1 : tensor.shape[0], tensor.shape.back());
+  int64_t rows = 1;
+  for (std::size_t i = 0; i + 1 < tensor.shape.size(); ++i) rows *= tensor.shape[i];
+  MatrixF matrix(rows, tensor.shape.back());
   const std::span<float> out(matrix.data(), static_cast<std::size_t>(matrix.size()));
   if (codec.unpack) COLDPRESS_RETURN_IF_ERROR(codec.unpack(out));
   const bool decoded = out.empty() || codec.unpack ||

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "model/attention_graph.h"
 #include "model/block_graph.h"
+#include "model/expert_graph.h"
 #include "model/feed_forward_graph.h"
 #include "model/model.h"
 
@@ -20,10 +21,11 @@ bool is_contiguous(View2<const float> v) { return v.rows <= 1 || v.stride == v.c
 }  // namespace
 
 struct StageRunner::State {
-  explicit State(const ModelConfig& config) : b(config), attention(b) {}
+  explicit State(const ModelConfig& config) : b(config), attention(b), experts(b) {}
 
   BlockGraph b;
   AttentionGraph attention;
+  ExpertGraph experts;
 
   // Stage 2: the residual takes attention's output, and tap 2 is what the feed-forward reads.
   void after_attention(ggml_tensor* x, View2<float> residual, View2<float> tap) {
@@ -99,6 +101,8 @@ Status StageRunner::run(const BlockWeights& weights, int block, int stage, View2
   while (static_cast<int64_t>(b.positions.size()) < tokens) {
     b.positions.push_back(static_cast<int32_t>(b.positions.size()));
   }
+  if (b.config.experts > 0 && stage == 3) return state_->experts.mid(tap_in, tap_out);
+  if (b.config.experts > 0 && stage == 4) return state_->experts.add_down(tap_in, residual);
   b.ctx = b.graph.begin(stage == 1 ? state_->attention.nodes(tokens) : kFixedNodes);
   ggml_tensor* x = stage == 0 ? nullptr : b.leaf(tap_in);
   switch (stage) {
@@ -119,6 +123,13 @@ Status StageRunner::run(const BlockWeights& weights, int block, int stage, View2
       break;
   }
   return b.graph.compute();
+}
+
+Status StageRunner::route(const BlockWeights& weights, int block, View2<const float> ffn_in,
+                          Routes& routes) {
+  state_->b.weights = &weights;
+  state_->b.block = block;
+  return state_->experts.route(ffn_in, routes);
 }
 
 Status StageRunner::logits(const HeadWeights& head, View2<const float> residual,

@@ -46,6 +46,8 @@ enum class Presence : uint8_t {
   kUntied,         // required in HF unless the embeddings are tied; in GGUF its absence ties them
   kAttentionBias,  // HF: as config.attention_bias says; GGUF: optional
   kMlpBias,        // HF: as config.mlp_bias says; GGUF: optional
+  kFused,          // used where the source has it, instead of those that are kSplit
+  kSplit
 };
 
 // One role and where each convention keeps it. The first "{}" in a name stands for the block's

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <utility>
 
 #include "base/check.h"
@@ -18,7 +19,7 @@ const MatrixF* find_entry(const std::vector<Entry>& entries, std::string_view ro
 template <typename Entry, typename Wanted>
 Status load_roles(const Model& model, int block, Wanted wanted, std::vector<Entry>& entries) {
   for (const RoleSpec& role : model.architecture().roles) {
-    if (!wanted(role)) continue;
+    if (!wanted(role) || role.per_expert) continue;
     const auto name = model.role_tensor(role.role, block);
     if (!name) continue;
     COLDPRESS_ASSIGN_OR_RETURN(MatrixF value, model.load(*name));
@@ -31,6 +32,20 @@ Status load_roles(const Model& model, int block, Wanted wanted, std::vector<Entr
   return {};
 }
 
+// The matrices of all experts, one below the other: (experts * out, in).
+Result<MatrixF> load_experts(const Model& model, const std::vector<LinearRef>& linears,
+                             std::string_view role) {
+  MatrixF all;
+  for (const LinearRef& linear : linears) {
+    if (linear.role != role) continue;
+    COLDPRESS_ASSIGN_OR_RETURN(MatrixF one, model.load(linear.tensor_name));
+    if (linear.is_stacked) return one;
+    if (all.empty()) all = MatrixF(model.config().experts * linear.out, linear.in);
+    std::copy_n(one.data(), one.size(), all.row(linear.expert * linear.out));
+  }
+  return all;
+}
+
 }  // namespace
 
 Result<BlockWeights> BlockWeights::load(const Model& model, int block) {
@@ -38,7 +53,19 @@ Result<BlockWeights> BlockWeights::load(const Model& model, int block) {
   BlockWeights weights;
   COLDPRESS_RETURN_IF_ERROR(load_roles(
       model, block, [](const RoleSpec& role) { return role.per_block(); }, weights.entries_));
+  for (const Tap& tap : model.taps(block)) {
+    for (const LinearRef& linear : tap.linears) {
+      if (linear.expert != 0) continue;  // the first stands for its role
+      COLDPRESS_ASSIGN_OR_RETURN(MatrixF all, load_experts(model, tap.linears, linear.role));
+      weights.entries_.push_back({linear.role, std::move(all)});
+    }
+  }
   return weights;
+}
+
+View2<float> BlockWeights::linear(const LinearRef& linear) {
+  const View2<float> all = this->linear(linear.role);
+  return linear.expert < 0 ? all : all.row_range(linear.expert * linear.out, linear.out);
 }
 
 View2<float> BlockWeights::linear(const std::string& role) {

@@ -28,6 +28,8 @@ struct TensorReport {
   int64_t calibration_tokens = 0;
   Outcome outcome;
   double side_bits_per_weight = 0;  // of what is kept beside the grid
+  int expert = -1;                  // of a mixture of experts; -1: dense
+  std::string policy;               // of an expert: whose Gram it was solved against
 };
 
 // Wall seconds per phase. Forward and Gram run interleaved on all workers: worker seconds /

@@ -19,6 +19,7 @@ struct Place {
   int block;
   std::string tap;
   LinearRef linear;
+  int64_t count = 0;  // of such linears in the tensor
 };
 
 std::map<std::string, Place> linear_places(const Model& model) {
@@ -26,7 +27,8 @@ std::map<std::string, Place> linear_places(const Model& model) {
   for (int block = 0; block < model.config().blocks; ++block) {
     for (const Tap& tap : model.taps(block)) {
       for (const LinearRef& linear : tap.linears) {
-        places[linear.tensor_name] = {block, tap.name, linear};
+        Place& place = places[linear.tensor_name];
+        place = {block, tap.name, linear, place.count + 1};
       }
     }
   }
@@ -111,23 +113,27 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
                               : "not a linear of a block";
       t.reason = known_extra(model, source).value_or(plain);
     } else {
-      const auto& [block, tap, linear] = place->second;
+      const auto& [block, tap, linear, count] = place->second;
       const Status fits = kind->check(recipe.grid, linear.in);
       if (!fits.ok()) return fits.with_context("tensor " + source.name);
       t.action = TensorAction::kQuantise;
       t.block = block;
       t.tap = tap;
       t.role = linear.role;
+      t.linears = count;
       t.stored_type = std::string(dtype_name(recipe.dense_type));
-      const int64_t weights = linear.out * linear.in;
+      const int64_t weights = count * linear.out * linear.in;
       t.stored_bytes = static_cast<uint64_t>(weights * dtype_size(recipe.dense_type));
       t.grid_bits_per_weight = kind->bits_per_weight(recipe.grid, linear.in);
       t.bits_per_weight =
-          t.grid_bits_per_weight +
-          planned_side_bits(recipe.solver, linear.out, linear.in) / static_cast<double>(weights);
+          t.grid_bits_per_weight + planned_side_bits(recipe.solver, linear.out, linear.in) /
+                                       static_cast<double>(linear.out * linear.in);
       plan.quantised_weights += weights;
       stored_bits += t.bits_per_weight * static_cast<double>(weights);
-      plan.forward_flops += 2.0 * tokens * static_cast<double>(weights);
+      const double share = linear.expert < 0 ? 1.0
+                                             : static_cast<double>(config.experts_used) /
+                                                   static_cast<double>(config.experts);
+      plan.forward_flops += 2.0 * tokens * share * static_cast<double>(weights);
       block_weights[block] += weights;
       largest_block = std::max(largest_block, block_weights[block]);
     }
@@ -137,11 +143,16 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
     plan.bits_per_weight = stored_bits / static_cast<double>(plan.quantised_weights);
   }
   int64_t widest = 0;
+  bool experts_at_once = false;
   int64_t largest_linear = 0;
   for (int block = 0; block < config.blocks; ++block) {
     for (const Tap& tap : model.taps(block)) {
-      plan.gram_flops += tokens * static_cast<double>(tap.width) * static_cast<double>(tap.width);
-      widest = std::max(widest, tap.width);
+      const int64_t width = tap.width / tap.slots();
+      // Experts' own Grams and the pooled one.
+      const auto rows = static_cast<double>(tap.by_expert ? tap.slots() + config.experts_used : 1);
+      plan.gram_flops += rows * tokens * static_cast<double>(width) * static_cast<double>(width);
+      widest = std::max(widest, width);
+      experts_at_once |= tap.by_expert;
       for (const LinearRef& l : tap.linears)
         largest_linear = std::max(largest_linear, l.out * l.in);
     }
@@ -152,10 +163,10 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   // state, and the embedding table while it is read.
   const auto f32 = static_cast<int64_t>(sizeof(float));
   const int64_t solver_copies = recipe.solver.outlier_fraction > 0 ? 12 : 5;
-  plan.predicted_peak_bytes = largest_block * f32 +
-                              streamer_bytes(model, recipe.samples, recipe.seqlen, threads) +
-                              4 * widest * widest * f32 + solver_copies * largest_linear * f32 +
-                              config.vocab * config.hidden * f32;
+  plan.predicted_peak_bytes =
+      largest_block * f32 + streamer_bytes(model, recipe.samples, recipe.seqlen, threads) +
+      (experts_at_once ? kExpertsAtOnce : 1) * 4 * widest * widest * f32 +
+      solver_copies * largest_linear * f32 + config.vocab * config.hidden * f32;
   return plan;
 }
 

@@ -13,6 +13,9 @@
 
 namespace coldpress {
 
+// Experts that are solved side by side; their Grams are in memory at once.
+inline constexpr int64_t kExpertsAtOnce = 8;
+
 enum class TensorAction { kQuantise, kCopy };
 
 struct PlannedTensor {
@@ -28,6 +31,7 @@ struct PlannedTensor {
   int block = -1;
   std::string role;
   std::string tap;
+  int64_t linears = 0;              // in this tensor: one, or as many as there are experts
   double grid_bits_per_weight = 0;  // scales and zeros counted
   double bits_per_weight = 0;       // with the outliers beside the grid, at most
 };

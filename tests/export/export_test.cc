@@ -425,8 +425,8 @@ TEST_P(AnyExport, VerifyFindsAChangedCopy) {
   ASSERT_TRUE(export_all(*model_, out_, DType::kF16, solutions_).ok());
   const auto layout = plan_layout(request, GetParam() ? Naming::kGguf : Naming::kHf);
   ASSERT_TRUE(layout.ok());
-  std::map<std::string, ValueHash> hashes;
-  for (const auto& [name, values] : solutions_) hashes[name] = hash_values(values.view());
+  PieceHashes hashes;
+  for (const auto& [name, values] : solutions_) hashes[{name, 0}] = hash_values(values.view());
   const Status good = verify_output(out_, "name", *model_, layout->tensors, hashes);
   EXPECT_TRUE(good.ok()) << good.message();
 

@@ -82,8 +82,8 @@ TEST_P(Family, FolderToFolderKeepsEveryByte) {
 INSTANTIATE_TEST_SUITE_P(Tiny, Family,
                          ::testing::Values("bloom", "falcon", "gemma2", "gemma3", "gpt-neox",
                                            "gpt2", "granite", "llama", "llama3-rope",
-                                           "mistral-window", "olmo2", "opt", "phi3", "qwen2",
-                                           "qwen3", "smollm3", "starcoder2"),
+                                           "mistral-window", "mixtral", "olmo2", "opt", "phi3",
+                                           "qwen2", "qwen3", "qwen3-moe", "smollm3", "starcoder2"),
                          test_name);
 
 // llama.cpp reads GELU from a table in fp16, and has only the tanh form of it: what remains between
@@ -131,8 +131,9 @@ TEST_P(GgufFamily, IsTheSameFunctionAsGgufAndBack) {
 
 INSTANTIATE_TEST_SUITE_P(Tiny, GgufFamily,
                          ::testing::Values("bloom", "falcon", "gemma2", "gemma3", "gpt-neox",
-                                           "gpt2", "granite", "llama", "llama3-rope", "olmo2",
-                                           "phi3", "qwen2", "qwen3", "smollm3", "starcoder2"),
+                                           "gpt2", "granite", "llama", "llama3-rope", "mixtral",
+                                           "olmo2", "phi3", "qwen2", "qwen3", "qwen3-moe",
+                                           "smollm3", "starcoder2"),
                          test_name);
 
 struct Refusal {

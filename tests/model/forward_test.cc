@@ -49,8 +49,8 @@ TEST_P(Golden, LogitsFromSafetensors) {
 INSTANTIATE_TEST_SUITE_P(Tiny, Golden,
                          ::testing::Values("bloom", "falcon", "gemma2", "gemma3", "gpt-neox",
                                            "gpt2", "granite", "llama", "llama3-rope",
-                                           "mistral-window", "olmo2", "opt", "phi3", "qwen2",
-                                           "qwen3", "smollm3", "starcoder2"),
+                                           "mistral-window", "mixtral", "qwen3-moe", "olmo2", "opt",
+                                           "phi3", "qwen2", "qwen3", "smollm3", "starcoder2"),
                          [](const auto& row) {
                            std::string name = row.param;
                            for (char& c : name) c = c == '-' ? '_' : c;

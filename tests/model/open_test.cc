@@ -235,7 +235,7 @@ TEST(OpenGguf, RefusesBadMetadataNamingTheKey) {
   expect_gguf_refused("llama.rope.dimension_count", GgufValue::u32(8), "rope.dimension_count");
   expect_gguf_refused("llama.rope.scaling.type", GgufValue::string("yarn"), "rope.scaling.type");
   expect_gguf_refused("llama.rope.freq_base", GgufValue::f32(std::nanf("")), "rope.freq_base");
-  expect_gguf_refused("llama.expert_count", GgufValue::u32(8), "expert_count");
+  expect_gguf_refused("llama.expert_count", GgufValue::u32(8), "expert_used_count");
   // The metadata is sound: now the tensors are missing.
   expect_gguf_refused("llama.context_length", GgufValue::u32(64), "output_norm.weight");
 }
