@@ -10,7 +10,9 @@
 //   rho          grows after every kPerLevel iterations (P is formed once per value), twice as fast
 //                once few codes change; the search ends early when none does
 //   Omega        I with preconditioning; 1/d^2 without (the penalty is then on unscaled weights)
-//   local search projected coordinate sweeps (solver/sweep.h)
+//   local search the best single-code moves of each row (solver/greedy.h), then projected
+//   coordinate
+//                sweeps (solver/sweep.h)
 //
 // Beyond the paper, each bought by measurement (docs/solvers.md): starting scales judged by error
 // feedback, scales that move with the iterates, refit at the end, several starts, each followed by
@@ -38,6 +40,7 @@ namespace {
 
 constexpr int kPerLevel = 5;
 constexpr int kLocalSearch = 10;
+constexpr int64_t kColumnsPerGreedyMove = 16;  // a row's greedy moves before the sweeps: n / this
 constexpr double kRhoShare = 0.08;
 constexpr double kRhoGrowth = 40;      // last rho over first
 constexpr double kFixedRho = 0.3;      // where rho does not grow
@@ -381,7 +384,8 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor)
   search->pool.for_each(count, [&](int64_t s, int) {
     StripState& state = states[static_cast<std::size_t>(s)];
     polish(&state.strip, state.d.view(),
-           {.sweeps = search->local_search,
+           {.greedy_moves = search->local_search > 0 ? n / kColumnsPerGreedyMove : 0,
+            .sweeps = search->local_search,
             .refit_rounds = o.move_scales ? search->effort.refit_rounds : 0});
     search->best[static_cast<std::size_t>(s)].merge(state.strip, state.d.view());
   });
