@@ -101,7 +101,6 @@ void regroup_experts(const ModelConfig& config, const SourceTensor& t, const Rol
 std::optional<std::string> reason_to_drop(const Model& model, const SourceTensor& t,
                                           const std::optional<RoleMatch>& match, Naming source) {
   if (const auto extra = known_extra(model, t)) return extra;
-  if (is_buffer(model.architecture(), source, t.name)) return "follows from the configuration";
   if (!match.has_value()) return std::nullopt;
   if (match->role->role == "rope_factors") return "follows from the configuration";
   if (match->role->presence == Presence::kUntied && source == Naming::kHf &&

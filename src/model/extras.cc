@@ -53,12 +53,13 @@ std::optional<std::string> known_extra(const Model& model, const SourceTensor& t
   if (block && *block >= model.config().blocks) {
     return "of a layer beyond the model's own (MTP), which the model itself does not run";
   }
-  if (tensor.name.ends_with("rotary_emb.inv_freq")) return "follows from the configuration";
   const bool mask = tensor.shape.size() == 4 && (tensor.name.ends_with(".attn.bias") ||
                                                  tensor.name.ends_with(".attention.bias"));
   if (mask || tensor.name.ends_with(".masked_bias")) {
     return "a buffer of the causal mask, which follows from the configuration";
   }
+  const Naming naming = model.is_gguf() ? Naming::kGguf : Naming::kHf;
+  if (is_buffer(model.architecture(), naming, tensor.name)) return "follows from the configuration";
   return std::nullopt;
 }
 

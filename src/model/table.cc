@@ -182,7 +182,7 @@ std::optional<RoleMatch> match_tensor(const Architecture& architecture, Naming n
 }
 
 bool is_buffer(const Architecture& architecture, Naming naming, std::string_view name) {
-  if (name.ends_with(".rotary_emb.inv_freq")) return true;
+  if (name.ends_with("rotary_emb.inv_freq")) return true;
   return naming == Naming::kHf &&
          std::any_of(architecture.hf_buffers.begin(), architecture.hf_buffers.end(),
                      [&](std::string_view pattern) {
