@@ -11,6 +11,7 @@
 #include "bench.h"
 #include "grid/table.h"
 #include "io/json.h"
+#include "press_options.h"
 #include "solver/bound.h"
 #include "solver/table.h"
 #include "terminal.h"
@@ -25,6 +26,8 @@ struct Options {
   std::vector<int> bits;        // empty: the grid's own, else 3
   std::vector<int64_t> groups;  // empty: per channel; --ablation: 64 at 2 bits
   std::string clip = "hessian";
+  GridOptions grid;  // its scale_type
+  std::string init;
   bool symmetric = false;
   bool ablation = false;
   bool json = false;
@@ -217,7 +220,8 @@ Result<std::vector<Setting>> make_settings(const Options& o,
                                   .bits = b,
                                   .group = group,
                                   .symmetric = o.symmetric,
-                                  .clip = o.clip == "none" ? Clip::kNone : Clip::kHessian};
+                                  .clip = o.clip == "none" ? Clip::kNone : Clip::kHessian,
+                                  .scale_type = o.grid.scale_type};
         for (const BenchProblem& p : problems) {
           const Status status = kind->check(grid, p.w.cols());
           if (!status.ok()) return invalid_argument(p.name + ": " + status.message());
@@ -229,7 +233,13 @@ Result<std::vector<Setting>> make_settings(const Options& o,
   return settings;
 }
 
-Status run_layers(const Options& o) {
+Status run_layers(Options o) {
+  if (!o.init.empty()) {
+    COLDPRESS_ASSIGN_OR_RETURN(o.solver.init, find_solver(o.init));
+    if (o.solver.init->takes_outliers) {
+      return invalid_argument("--init " + o.init + " keeps weights beside the grid; use another");
+    }
+  }
   std::vector<const SolverMethod*> methods;
   for (const SolverMethod* method : solver_table()) {
     if (!method->takes_outliers) methods.push_back(method);  // they are compared by --outliers
@@ -287,9 +297,11 @@ void add_bench_layers(CLI::App& bench, Run& run) {
       ->delimiter(',');
   layers->add_option("--clip", options->clip, "range of a group")
       ->check(CLI::IsMember({"hessian", "none"}));
+  add_scale_type_option(*layers, options->grid);
   layers->add_flag("--symmetric", options->symmetric, "fix the zero at the middle code");
   layers->add_option("--refit", options->solver.refit_rounds,
                      "rtn, gptq, quantease: most rounds of scale refit");
+  layers->add_option("--init", options->init, "quantease: method whose result it starts from");
   layers->add_option("--iterations", options->solver.iterations, "of the method (0: its default)");
   layers->add_option("--effort", options->solver.effort, "1 (fast) to 5 (best)")
       ->check(CLI::Range(1, 5));

@@ -2,8 +2,27 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
+#include <vector>
+
+#include "calibration/sources.h"
+#include "catalogue.h"
+#include "tokenizer/tokenizer.h"
 
 namespace coldpress::cli {
+
+void add_scale_type_option(CLI::App& verb, GridOptions& grid) {
+  verb.add_option_function<std::string>(
+          "--scale-type",
+          [&grid](const std::string& text) {
+            grid.scale_type = text == "f32"    ? DType::kF32
+                              : text == "bf16" ? DType::kBF16
+                                               : DType::kF16;
+          },
+          "Type that scales are rounded to and counted in")
+      ->check(CLI::IsMember({"f16", "bf16", "f32"}))
+      ->default_str("f16");
+}
 
 void add_press_options(CLI::App& verb, PressOptions& options) {
   Recipe& recipe = options.recipe;
@@ -29,6 +48,8 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
   verb.add_option("--method", recipe.method,
                   "rtn, gptq, quantease or admm-q; quantease-outliers or gptq-outliers")
       ->capture_default_str();
+  verb.add_option("--init", recipe.init,
+                  "quantease: method whose codes and scales it starts from (default: the weights)");
   verb.add_option("--outliers", recipe.solver.outlier_fraction,
                   "Fraction of the weights kept beside the grid, such as 0.01")
       ->check(CLI::Range(0.0, 0.5));
@@ -57,6 +78,7 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
           "Range of a group: shrunk to suit its inputs, or minimum to maximum")
       ->check(CLI::IsMember({"hessian", "none"}))
       ->default_str("hessian");
+  add_scale_type_option(verb, recipe.grid);
   verb.add_flag("--symmetric", recipe.grid.symmetric, "Fix the zero at the middle code");
   verb.add_option("--calibration", options.calibration,
                   "Text or JSONL file, or a name known to fetch; several with weights: A:0.6,B:0.4")
@@ -80,6 +102,15 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
   verb.add_option("--threads", options.threads, "Threads (default: all cores)")
       ->check(CLI::PositiveNumber);
   verb.add_flag("--json", options.json, "Print JSON for machines");
+}
+
+Result<CalibrationWindows> read_windows(const PressOptions& options) {
+  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
+                             parse_calibration_sources(options.calibration, resolve_text));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                             Tokenizer::open(options.model, options.tokenizer_pre));
+  const CalibrationRequest request = {options.recipe.samples, options.recipe.seqlen, options.seed};
+  return read_calibration(sources, request, *tokenizer);
 }
 
 }  // namespace coldpress::cli

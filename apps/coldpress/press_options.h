@@ -1,5 +1,5 @@
-// The options that `plan` and `quantize` share: one definition, so that a plan is always the plan
-// of the command that follows it.
+// The options that `plan`, `quantize` and `bench model` share: one definition, so that a plan is
+// always the plan of the command that follows it.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "calibration/windows.h"
 #include "pipeline/recipe.h"
 
 namespace coldpress::cli {
@@ -26,5 +27,9 @@ struct PressOptions {
 
 // Adds every option to `verb`; `options` must outlive the parse.
 void add_press_options(CLI::App& verb, PressOptions& options);
+// --scale-type alone, for verbs without the others.
+void add_scale_type_option(CLI::App& verb, GridOptions& grid);
+// The calibration windows that they ask for.
+Result<CalibrationWindows> read_windows(const PressOptions& options);
 
 }  // namespace coldpress::cli

@@ -8,8 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "calibration/sources.h"
-#include "catalogue.h"
 #include "export/export.h"
 #include "output_options.h"
 #include "pipeline/driver.h"
@@ -17,7 +15,6 @@
 #include "press_options.h"
 #include "report/record.h"
 #include "terminal.h"
-#include "tokenizer/tokenizer.h"
 #include "verbs.h"
 
 namespace coldpress::cli {
@@ -29,15 +26,6 @@ constexpr const char* kExamples =
     "coldpress quantize Llama-3.2-1B --bits 4 --group 128 -o pressed-4bit\n"
     "coldpress quantize model.gguf --bits 3 --calibration my-text.txt --samples 8 --seqlen 128 -o "
     "pressed.gguf";
-
-Result<CalibrationWindows> read_windows(const PressOptions& options) {
-  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
-                             parse_calibration_sources(options.calibration, resolve_text));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                             Tokenizer::open(options.model, options.tokenizer_pre));
-  const CalibrationRequest request = {options.recipe.samples, options.recipe.seqlen, options.seed};
-  return read_calibration(sources, request, *tokenizer);
-}
 
 std::vector<std::string> quantised_names(const Plan& plan) {
   std::vector<std::string> names;

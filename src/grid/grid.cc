@@ -13,6 +13,7 @@ QuantGrid QuantGrid::clone() const {
   g.cols = cols;
   g.group = group;
   g.levels = levels;
+  g.scale_type = scale_type;
   g.zero_is_free = zero_is_free;
   g.level = level;
   g.scale = scale.clone();

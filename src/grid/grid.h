@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/dtype.h"
 #include "base/status.h"
 #include "base/view.h"
 
@@ -29,17 +30,19 @@ struct GridOptions {
   int64_t group = 0;  // columns per group; 0: the whole row
   bool symmetric = false;
   Clip clip = Clip::kHessian;
+  DType scale_type = DType::kF16;  // of the stored scales: F32, F16 or BF16
 };
 
 struct QuantGrid {
   int64_t rows = 0;
   int64_t cols = 0;
-  int64_t group = 0;          // columns per group, >= 1; divides cols
-  int levels = 0;             // codes are 0 .. levels-1, at most 256
-  bool zero_is_free = false;  // a solver may move zeros to other integers in [0, levels - 1]
-  std::vector<float> level;   // empty: level[c] = c; else ascending, `levels` long
-  MatrixF scale;              // (rows, groups), finite, > 0
-  MatrixF zero;               // (rows, groups), finite
+  int64_t group = 0;               // columns per group, >= 1; divides cols
+  int levels = 0;                  // codes are 0 .. levels-1, at most 256
+  DType scale_type = DType::kF32;  // every scale is one of its values (grid/scale_type.h)
+  bool zero_is_free = false;       // a solver may move zeros to other integers in [0, levels - 1]
+  std::vector<float> level;        // empty: level[c] = c; else ascending, `levels` long
+  MatrixF scale;                   // (rows, groups), finite, > 0
+  MatrixF zero;                    // (rows, groups), finite
 
   int64_t groups() const { return group == 0 ? 0 : cols / group; }
   float value(int64_t i, int64_t j, uint8_t code) const {

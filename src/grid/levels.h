@@ -18,7 +18,7 @@ Status check_levels(std::string_view kind, const GridOptions& options, int64_t c
 QuantGrid fit_levels(std::span<const float> levels, const GridOptions& options,
                      View2<const float> w, std::span<const float> h_diag);
 
-// An fp16 scale per group beside the 4-bit codes.
+// A scale per group beside the 4-bit codes.
 double levels_bits_per_weight(const GridOptions& options, int64_t cols);
 
 }  // namespace coldpress

@@ -67,6 +67,9 @@ struct DriverHooks {
   // Receives each quantised tensor, (out, in), exactly representable in the plan's dense type.
   std::function<Status(const std::string& name, View2<const float> values)> put;
   std::function<void(const Progress&)> progress;  // may be empty
+  // Sees each layer problem as it was solved, before its weights give way to the result. May be
+  // empty.
+  std::function<void(const LayerProblem& problem, const TensorReport& report)> inspect;
 };
 
 // Presses the model block by block (ALGORITHMS.md §6): each activation is computed once per block,

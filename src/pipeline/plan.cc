@@ -64,6 +64,21 @@ Status check_outliers(const Recipe& recipe, const SolverMethod& method) {
       fmt::format("--outliers is not possible with --method {}; use {}", recipe.method, able));
 }
 
+// The method to start from; null where the recipe names none.
+Result<const SolverMethod*> find_init(const Recipe& recipe, const SolverMethod& method) {
+  if (recipe.init.empty()) return static_cast<const SolverMethod*>(nullptr);
+  COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* init, find_solver(recipe.init));
+  if (!method.takes_init) {
+    return invalid_argument(
+        fmt::format("--method {} has its own start; --init is for quantease", recipe.method));
+  }
+  if (init->takes_outliers) {
+    return invalid_argument(fmt::format(
+        "--init {} keeps weights beside the grid; use rtn, gptq or admm-q", recipe.init));
+  }
+  return init;
+}
+
 }  // namespace
 
 const PlannedTensor* Plan::find(const std::string& name) const {
@@ -77,6 +92,7 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   COLDPRESS_ASSIGN_OR_RETURN(const GridKind* kind, find_grid(recipe.grid.kind));
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(recipe.method));
   COLDPRESS_RETURN_IF_ERROR(check_outliers(recipe, *method));
+  COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* init, find_init(recipe, *method));
   const ModelConfig& config = model.config();
   if (recipe.samples < 1 || recipe.seqlen < 2) {
     return invalid_argument("calibration needs --samples of at least 1 and --seqlen of at least 2");
@@ -87,6 +103,7 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   }
   Plan plan;
   plan.recipe = recipe;
+  plan.recipe.solver.init = init;
   plan.set_aside = model.set_aside();
   const std::map<std::string, Place> places = linear_places(model);
   const double tokens = static_cast<double>(recipe.samples * recipe.seqlen);
@@ -172,11 +189,13 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
 
 Json recipe_to_json(const Recipe& r) {
   return {{"method", r.method},
+          {"init", r.init},
           {"grid",
            {{"kind", r.grid.kind},
             {"bits", r.grid.bits},
             {"group", r.grid.group},
             {"symmetric", r.grid.symmetric},
+            {"scale_type", std::string(dtype_name(r.grid.scale_type))},
             {"clip", r.grid.clip == Clip::kHessian ? "hessian" : "none"}}},
           {"solver",
            {{"iterations", r.solver.iterations},

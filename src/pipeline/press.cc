@@ -82,42 +82,45 @@ void note(Run& run, TensorReport t) {
                       r.mean_error / static_cast<double>(done)});
 }
 
+// The values that the output file will hold.
+void replace_weights(Run& run, const LayerSolution& solution, View2<float> w) {
+  const Stopwatch watch(&run.report.seconds.solve);
+  decode(solution.grid, solution.codes.view(), w);
+  solution.side.add_to(w);
+  for (int64_t i = 0; i < w.rows; ++i) {
+    round_to_dtype(run.plan.recipe.dense_type, {w.row(i), static_cast<std::size_t>(w.cols)});
+  }
+}
+
 // Solves the jobs and replaces their weights by the values the output file will hold.
 Status press(Run& run, int block, const Tap& tap, const std::vector<Job>& jobs,
              BlockWeights& weights) {
-  std::vector<TensorReport> reports;
+  const GridFit fit{&run.kind, run.plan.recipe.grid};
+  std::vector<QuantGrid> grids;
+  std::vector<LayerProblem> problems;
+  std::vector<LayerSolution> solutions;
   {
     const Stopwatch watch(&run.report.seconds.solve);
-    const GridFit fit{&run.kind, run.plan.recipe.grid};
-    std::vector<QuantGrid> grids;
-    std::vector<LayerProblem> problems;
     grids.reserve(jobs.size());
     for (const Job& job : jobs) {
       const View2<const float> w = weights.linear(*job.linear);
       grids.push_back(fit_grid(run, w, job.hessian->diagonal()));
       problems.push_back({w, job.hessian, &grids.back(), {}, &fit});
     }
-    const std::vector<LayerSolution> solutions =
-        solve_batch(problems, run.method, run.plan.recipe.solver, run.pool);
-    for (std::size_t k = 0; k < jobs.size(); ++k) {
-      const LayerSolution& solution = solutions[k];
-      const View2<float> w = weights.linear(*jobs[k].linear);
-      run.report.solve_gemm_flops += solution.gemm_flops;
-      reports.push_back(report_of(run, block, tap, jobs[k], solution, w));
-      decode(solution.grid, solution.codes.view(), w);
-      solution.side.add_to(w);
-      for (int64_t i = 0; i < w.rows; ++i) {
-        round_to_dtype(run.plan.recipe.dense_type, {w.row(i), static_cast<std::size_t>(w.cols)});
-      }
-    }
+    solutions = solve_batch(problems, run.method, run.plan.recipe.solver, run.pool);
   }
   for (std::size_t k = 0; k < jobs.size(); ++k) {
     const LinearRef& linear = *jobs[k].linear;
+    const View2<float> w = weights.linear(linear);
+    TensorReport report = report_of(run, block, tap, jobs[k], solutions[k], w);
+    if (run.hooks.inspect) run.hooks.inspect(problems[k], report);
+    run.report.solve_gemm_flops += solutions[k].gemm_flops;
+    replace_weights(run, solutions[k], w);
     if (!linear.is_stacked) {
       const Stopwatch watch(&run.report.seconds.write);
-      COLDPRESS_RETURN_IF_ERROR(run.hooks.put(linear.tensor_name, weights.linear(linear)));
+      COLDPRESS_RETURN_IF_ERROR(run.hooks.put(linear.tensor_name, w));
     }
-    note(run, std::move(reports[k]));
+    note(run, std::move(report));
   }
   return {};
 }

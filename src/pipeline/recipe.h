@@ -14,6 +14,7 @@ namespace coldpress {
 
 struct Recipe {
   std::string method = "admm-q";
+  std::string init;  // method whose result `method` starts from; empty: its own start
   GridOptions grid;
   SolverOptions solver;
   int64_t samples = 128;  // calibration windows

@@ -355,6 +355,7 @@ void feed_errors_back(const GptqFactor& factor, bool choose_scales, OutlierStrip
             g, i, by.zero_shift == 0 ? zero : std::clamp(zero + by.zero_shift, 0.0F, top));
       }
     }
+    trial.strip.settle_scales();
     run(&trial);
     take_better_rows(trial, strip);
   }

@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kRidge = 1e-7;     // towards the current scales, relative to the mean diagonal
 constexpr double kLargestMove = 4;  // a scale further away than this factor is not believed
+constexpr int kDescents = 3;        // over the scales of a row, each to its best storable value
 
 // Solves (A + ridge) x = b + ridge x0 for symmetric A (size, size; lower triangle read). False if A
 // is not positive definite.
@@ -41,6 +42,41 @@ bool solve_spd(const std::vector<double>& a, std::vector<double>* x, const std::
     (*x)[i] = v / l[i * size + i];
   }
   return true;
+}
+
+// x^T A x - 2 b^T x: f of a row but for what does not depend on its scales. Lower triangle read.
+double quadratic(const std::vector<double>& a, const std::vector<double>& b,
+                 const std::vector<double>& x) {
+  double sum = 0;
+  for (std::size_t g = 0; g < x.size(); ++g) {
+    double product = a[g * x.size() + g] * x[g] - 2 * b[g];
+    for (std::size_t h = 0; h < g; ++h) product += 2 * a[g * x.size() + h] * x[h];
+    sum += product * x[g];
+  }
+  return sum;
+}
+
+// Rounds x to storable scales of `lane`, then moves one after the other to the best storable value
+// given the others.
+void descend_in_type(const Strip& strip, int64_t lane, const std::vector<double>& a,
+                     const std::vector<double>& b, std::vector<double>* x) {
+  const std::size_t size = x->size();
+  for (double& v : *x) v = strip.storable(lane, static_cast<float>(v));
+  for (int pass = 0; pass < kDescents; ++pass) {
+    bool moved = false;
+    for (std::size_t g = 0; g < size; ++g) {
+      double rest = b[g];
+      for (std::size_t h = 0; h < size; ++h) {
+        if (h != g) rest -= a[std::max(g, h) * size + std::min(g, h)] * (*x)[h];
+      }
+      const double best = rest / a[g * size + g];
+      if (!(best * kLargestMove > (*x)[g] && best < kLargestMove * (*x)[g])) continue;
+      const double v = strip.storable(lane, static_cast<float>(best));
+      moved |= v != (*x)[g];
+      (*x)[g] = v;
+    }
+    if (!moved) break;
+  }
 }
 
 // out[i] += sum over the columns of group g of a(j, i) b(j, i).
@@ -88,6 +124,8 @@ void refit_scales(Strip* strip, View2<float> q) {
   std::vector<double> factor(size * size);
   std::vector<double> right(size);
   std::vector<double> solution(size);
+  std::vector<double> old(size);
+  const bool exact = strip->problem().grid->scale_type == DType::kF32;
   for (int64_t i = 0; i < strip->rows(); ++i) {
     double trace = 0;
     for (int64_t g = 0; g < groups; ++g) trace += a(g * groups + g, i);
@@ -102,12 +140,19 @@ void refit_scales(Strip* strip, View2<float> q) {
     }
     bool good = solve_spd(system, &solution, right, size, &factor);
     for (std::size_t g = 0; g < size && good; ++g) {
-      const double old = strip->scales()(static_cast<int64_t>(g), i);
-      good = solution[g] * kLargestMove > old && solution[g] < kLargestMove * old;
+      const double now = strip->scales()(static_cast<int64_t>(g), i);
+      good = solution[g] * kLargestMove > now && solution[g] < kLargestMove * now;
     }
-    if (!good) continue;
+    for (std::size_t g = 0; g < size; ++g) {
+      old[g] = strip->storable(i, strip->scales()(static_cast<int64_t>(g), i));
+    }
+    if (good && !exact) {
+      descend_in_type(*strip, i, system, right, &solution);
+      good = quadratic(system, right, solution) < quadratic(system, right, old);
+    }
+    const std::vector<double>& chosen = good ? solution : old;
     for (int64_t g = 0; g < groups; ++g) {
-      strip->set_scale(g, i, static_cast<float>(solution[static_cast<std::size_t>(g)]));
+      strip->set_scale(g, i, static_cast<float>(chosen[static_cast<std::size_t>(g)]));
     }
   }
   for (int64_t j = 0; j < n; ++j) {

@@ -7,10 +7,12 @@
 
 namespace coldpress {
 
-// Replaces every row's scales by those that minimise f with the codes of q' (n, lanes) fixed, and
-// q' by the same codes on them. A row whose system is singular, or whose solution strays beyond a
-// factor of 4, keeps its scales. Never raises f beyond rounding. Cost: two products (n x n)(n x
-// lanes).
+// Replaces every row's scales by storable ones (grid/scale_type.h) that make f small with the codes
+// of q' (n, lanes) fixed, and q' by the same codes on them. In fp32 they are the best there are;
+// in a narrower type, those of descent from the best over one scale at a time. A row whose system
+// is singular, or whose solution strays beyond a factor of 4 or is no better, keeps its scales,
+// each rounded to its type. Where the scales were storable, never raises f beyond rounding. Cost:
+// two products (n x n)(n x lanes).
 void refit_scales(Strip* strip, View2<float> q);
 
 // The same for the plain distance |t - q'|^2, per group and without cross terms: ADMM's own

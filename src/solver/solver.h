@@ -45,13 +45,16 @@ enum class OutlierSelector {
   kSensitivity,  // the largest (w - RTN(w))^2 / [H^-1]_jj
 };
 
+struct SolverMethod;
+
 struct SolverOptions {
-  int effort = 3;               // 1..5: how much time a method may spend beyond its minimum
-  int iterations = 0;           // ADMM iterations or QuantEase sweeps; 0: the method's default
-  int local_search = -1;        // sweeps of local search; -1: the method's default, 0: none
-  bool precondition = true;     // ADMM-Q: penalise in the unit-diagonal frame
-  bool grow_rho = true;         // ADMM-Q: false keeps rho constant
-  bool move_scales = true;      // ADMM-Q: search and refit scales; false keeps the given grid
+  int effort = 3;            // 1..5: how much time a method may spend beyond its minimum
+  int iterations = 0;        // ADMM iterations or QuantEase sweeps; 0: the method's default
+  int local_search = -1;     // sweeps of local search; -1: the method's default, 0: none
+  bool precondition = true;  // ADMM-Q: penalise in the unit-diagonal frame
+  bool grow_rho = true;      // ADMM-Q: false keeps rho constant
+  bool move_scales = true;   // ADMM-Q: search and refit scales; false keeps the given grid
+  const SolverMethod* init = nullptr;  // QuantEase: its result is the start; none: the weights
   int refit_rounds = 0;         // RTN, GPTQ, QuantEase: most rounds of scale refit and sweeps
   double outlier_fraction = 0;  // of the entries (or of the columns) kept beside the grid, 0..0.5
   OutlierMode outlier_mode = OutlierMode::kUnstructured;
@@ -94,6 +97,7 @@ struct SolverMethod {
   LayerSolution (*solve)(const LayerProblem& problem, const SolverOptions& options,
                          ThreadPool& pool);
   bool takes_outliers = false;  // needs and uses outlier_fraction
+  bool takes_init = false;      // uses SolverOptions::init
 };
 
 }  // namespace coldpress

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "grid/scale_type.h"
 #include "linalg/blas.h"
 
 namespace coldpress {
@@ -232,7 +233,7 @@ void Strip::store(View2<const float> q, View2<uint8_t> codes, QuantGrid* grid) c
       // frame was too small for fp32.
       const int k = exponent_[static_cast<std::size_t>(i)];
       const float given = problem_->grid->scale(row0_ + i, g);
-      const float moved = std::ldexp(scale_(g, i), k);
+      const float moved = storable_scale(grid->scale_type, std::ldexp(scale_(g, i), k));
       const bool keep = scale_(g, i) == given * std::ldexp(1.0F, -k) || !(moved > 0);
       grid->scale(row0_ + i, g) = keep ? given : moved;
     }
@@ -252,6 +253,21 @@ void Strip::store(View2<const float> q, View2<uint8_t> codes, QuantGrid* grid) c
         codes(row0_ + i, j) = static_cast<uint8_t>(std::min(std::max(0.0F, std::rint(t)), top));
       }
     }
+  }
+}
+
+float Strip::storable(int64_t i, float scale) const {
+  const DType type = problem_->grid->scale_type;
+  if (type == DType::kF32) return scale;
+  const int k = exponent_[static_cast<std::size_t>(i)];
+  const float s = std::ldexp(storable_scale(type, std::ldexp(scale, k)), -k);
+  return s > 0 && std::isfinite(s) ? s : scale;
+}
+
+void Strip::settle_scales() {
+  if (problem_->grid->scale_type == DType::kF32) return;
+  for (int64_t g = 0; g < scale_.rows(); ++g) {
+    for (int64_t i = 0; i < rows_; ++i) set_scale(g, i, storable(i, scale_(g, i)));
   }
 }
 

@@ -66,6 +66,11 @@ class Strip {
     inverse_scale_(g, i) = 1.0F / scale;
   }
 
+  // Rounds every scale to the nearest one that the grid's scale_type can store.
+  void settle_scales();
+  // The storable scale, in the row's frame, nearest to `scale` of lane i.
+  float storable(int64_t i, float scale) const;
+
   // Only where the grid's zero_is_free; an integer in [0, levels - 1].
   void set_zero(int64_t g, int64_t i, float zero) { zero_(g, i) = zero; }
   // Takes the scales and zeros of `lane` from another strip of the same rows.

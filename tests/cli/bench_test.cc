@@ -121,6 +121,8 @@ TEST_F(BenchLayers, RefusesWhatCannotBe) {
   expect_refusal(bench({"--grid", "nf4", "--bits", "3"}), 1, {"nf4", "--bits 4"});
   expect_refusal(bench({"--group", "48"}), 1, {"48", "128"});
   expect_refusal(bench({"--method", "magic"}), 1, {"magic", "admm-q"});
+  expect_refusal(bench({"--init", "magic"}), 1, {"magic", "gptq"});
+  expect_refusal(bench({"--init", "gptq-outliers"}), 1, {"gptq-outliers"});
   expect_refusal(bench({"--ablation", "--method", "gptq"}), 1, {"--ablation", "--method"});
   expect_refusal(run_coldpress({"bench", "layers", folder_ / "none.safetensors"}), 1,
                  {"none.safetensors"});
@@ -129,6 +131,75 @@ TEST_F(BenchLayers, RefusesWhatCannotBe) {
 TEST(BenchGemm, PrintsARate) {
   EXPECT_THAT(run_coldpress({"bench", "gemm"}).out,
               ContainsRegex("SGEMM, [0-9]+ threads: [0-9.]+ GFLOP/s"));
+}
+
+TEST_F(BenchLayers, QuantEaseGoesOnFromAnotherMethod) {
+  const Json alone = bench_json({"--method", "gptq,quantease"})["rows"];
+  const Json from_gptq = bench_json({"--method", "quantease", "--init", "gptq"})["rows"];
+  EXPECT_LT(from_gptq[0]["mean_error"], alone[0]["mean_error"]);
+  EXPECT_NE(from_gptq[0]["mean_error"], alone[1]["mean_error"]);
+}
+
+TEST_F(BenchLayers, ScaleTypesChangeTheErrorALittle) {
+  const auto error = [&](const std::string& type) {
+    return bench_json(
+               {"--method", "admm-q", "--bits", "3", "--scale-type", type})["rows"][0]["mean_error"]
+        .get<double>();
+  };
+  EXPECT_NE(error("bf16"), error("f32"));
+  EXPECT_NEAR(error("bf16"), error("f32"), 0.03 * error("f32"));
+}
+
+class BenchModel : public testing::Test {
+ protected:
+  void SetUp() override {
+    write_tiny_model(folder_ / "model");
+    write_tiny_text(folder_ / "text.txt");
+  }
+  CommandResult bench(const std::vector<std::string>& options) {
+    std::vector<std::string> arguments = {"bench",
+                                          "model",
+                                          folder_ / "model",
+                                          "--bits",
+                                          "3",
+                                          "--calibration",
+                                          folder_ / "text.txt",
+                                          "--samples",
+                                          "4",
+                                          "--seqlen",
+                                          "64"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return run_coldpress(arguments);
+  }
+  TempFolder folder_;
+};
+
+TEST_F(BenchModel, EveryLinearIsSolvedByEveryMethod) {
+  const CommandResult result = bench({"--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const Json json = *parse_json(result.out, "stdout");
+  ASSERT_EQ(json["linears"].size(), static_cast<std::size_t>(kTinyLinears));
+  double sum = 0;
+  for (const Json& linear : json["linears"]) {
+    const Json& errors = linear["errors"];
+    EXPECT_LE(errors["admm-q"], errors["gptq"]) << linear;
+    EXPECT_LE(errors["admm-q"], errors["quantease"]) << linear;
+    EXPECT_LT(errors["gptq"], linear["rtn_error"]) << linear;
+    sum += errors["gptq"].get<double>();
+  }
+  EXPECT_NEAR(json["against"]["gptq"]["mean_error"], sum / kTinyLinears, 1e-9);
+  EXPECT_EQ(json["against"]["gptq"]["linears_where_better"], 0);
+  EXPECT_LE(json["against"]["quantease"]["largest_ratio"], 1.0);
+  EXPECT_EQ(json["recipe"]["method"], "admm-q");
+}
+
+TEST_F(BenchModel, CountsTheLinearsWhereThePressingMethodLoses) {
+  const CommandResult result = bench({"--method", "rtn", "--against", "gptq"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("rtn is above gptq on 14 of 14 linears"));
+  EXPECT_THAT(result.out, HasSubstr("ffn_down"));
+  expect_refusal(bench({"--against", "magic"}), 1, {"magic", "gptq"});
+  expect_refusal(bench({"--against", "gptq-outliers"}), 1, {"gptq-outliers", "--outliers"});
 }
 
 }  // namespace

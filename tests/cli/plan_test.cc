@@ -89,6 +89,28 @@ TEST_F(PlanVerb, OutliersArriveCostBitsAndAreRefusedElsewhere) {
   expect_refusal(plan({"--bits", "3", "--outliers", "0.01"}), 1, {"admm-q", "quantease-outliers"});
 }
 
+TEST_F(PlanVerb, TheStartArrivesAndIsRefusedWhereItIsNotUsed) {
+  const Json recipe =
+      plan_json({"--bits", "3", "--method", "quantease", "--init", "gptq"})["recipe"];
+  EXPECT_EQ(recipe["init"], "gptq");
+  expect_refusal(plan({"--bits", "3", "--init", "gptq"}), 1, {"--init", "admm-q", "quantease"});
+  expect_refusal(plan({"--bits", "3", "--method", "quantease", "--init", "magic"}), 1,
+                 {"magic", "gptq"});
+  expect_refusal(plan({"--bits", "3", "--method", "quantease", "--init", "gptq-outliers"}), 1,
+                 {"gptq-outliers", "admm-q"});
+}
+
+TEST_F(PlanVerb, ScaleTypesArriveAndAreCounted) {
+  const auto bits = [&](const std::string& type) {
+    const Json plan = plan_json({"--bits", "3", "--group", "32", "--scale-type", type});
+    return plan["bits_per_weight"].get<double>();
+  };
+  EXPECT_EQ(plan_json({"--bits", "3"})["recipe"]["grid"]["scale_type"], "F16");
+  EXPECT_DOUBLE_EQ(bits("f16"), 3 + 19.0 / 32);
+  EXPECT_EQ(bits("bf16"), bits("f16"));
+  EXPECT_DOUBLE_EQ(bits("f32"), bits("f16") + 16.0 / 32);
+}
+
 TEST_F(PlanVerb, TableGridsArriveAndRefuseOtherBits) {
   for (const std::string grid : {"nf4", "fp4"}) {
     EXPECT_EQ(plan_json({"--bits", "4", "--grid", grid})["recipe"]["grid"]["kind"], grid);

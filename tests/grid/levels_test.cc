@@ -54,7 +54,7 @@ TEST_P(LevelGrid, ProjectsToTheNearestLevel) {
 
 TEST_P(LevelGrid, UnclippedRangeReachesTheLargestWeightExactly) {
   const MatrixF w = weights(4, 3);
-  const QuantGrid g = fit(w, {.group = 8, .clip = Clip::kNone});
+  const QuantGrid g = fit(w, {.group = 8, .clip = Clip::kNone, .scale_type = DType::kF32});
   for (int64_t i = 0; i < 4; ++i) {
     for (int64_t b = 0; b < g.groups(); ++b) {
       float largest = 0;
@@ -67,8 +67,8 @@ TEST_P(LevelGrid, UnclippedRangeReachesTheLargestWeightExactly) {
 
 TEST_P(LevelGrid, ClippingNeverRaisesTheErrorAndTriesTheSameRatiosAsAffine) {
   const MatrixF w = weights(16, 4);
-  const QuantGrid none = fit(w, {.clip = Clip::kNone});
-  const QuantGrid clipped = fit(w);
+  const QuantGrid none = fit(w, {.clip = Clip::kNone, .scale_type = DType::kF32});
+  const QuantGrid clipped = fit(w, {.scale_type = DType::kF32});
   const auto error = [&](const QuantGrid& g, int64_t i) {
     double f = 0;
     for (int64_t j = 0; j < kCols; ++j) {

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "grid/scale_type.h"
 #include "tests/solver/layer_problems.h"
 
 namespace coldpress {
@@ -55,6 +56,21 @@ TEST_P(EverySolver, SameBytesForAnyThreadCount) {
     ASSERT_EQ(0, std::memcmp(one.codes.data(), many.codes.data(),
                              static_cast<std::size_t>(one.codes.size())));
     EXPECT_EQ(one.error, many.error);
+  }
+}
+
+TEST_P(EverySolver, EndsOnScalesThatTheGridCanStore) {
+  for (const DType type : {DType::kF16, DType::kBF16}) {
+    for (const int effort : {1, 2, 3, 5}) {
+      testing::Fixture f = testing::make_fixture(20, 48, HessianKind::kCorrelated, 7,
+                                                 {.bits = 3, .group = 16, .scale_type = type});
+      const LayerSolution s = solve(f, 1, {.effort = effort, .refit_rounds = 2});
+      EXPECT_EQ(s.grid.scale_type, type);
+      for (int64_t k = 0; k < s.grid.scale.size(); ++k) {
+        ASSERT_EQ(s.grid.scale.data()[k], storable_scale(type, s.grid.scale.data()[k]));
+      }
+      EXPECT_NEAR(s.error, testing::decoded_error(f, s), 1e-4 * s.error);
+    }
   }
 }
 
@@ -222,6 +238,24 @@ TEST(QuantEase, FromAnyFeasibleStartNeverRaisesTheError) {
             ->solve({f.w.view(), &f.hessian, &start.grid, start.codes.view()}, {.iterations = 5},
                     pool);
     EXPECT_LE(polished.error, start.error * (1 + 1e-5)) << method->name;
+  }
+}
+
+TEST(QuantEase, StartsFromAnotherMethodsCodesAndScales) {
+  ThreadPool pool(1);
+  for (const char* name : {"rtn", "gptq", "admm-q"}) {
+    testing::Fixture f =
+        testing::make_fixture(40, 64, HessianKind::kCorrelated, 5, {.bits = 3, .group = 16});
+    const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
+    const SolverMethod* init = *find_solver(name);
+    const LayerSolution start = init->solve(problem, {}, pool);
+    const LayerSolution ended = (*find_solver("quantease"))->solve(problem, {.init = init}, pool);
+    EXPECT_LE(ended.error, start.error * (1 + 1e-5)) << name;
+    EXPECT_EQ(ended.rtn_error, start.rtn_error) << name;
+    EXPECT_EQ(0, std::memcmp(ended.grid.scale.data(), start.grid.scale.data(),
+                             static_cast<std::size_t>(start.grid.scale.size()) * sizeof(float)))
+        << name;
+    EXPECT_NEAR(ended.error, testing::decoded_error(f, ended), 1e-4 * ended.error) << name;
   }
 }
 

@@ -91,18 +91,66 @@ TEST(Polish, RefitRoundsPayForMethodsWithFrozenScales) {
   }
 }
 
+// With the codes fixed: f of the refitted scales against rounding the best fp32 ones, and against
+// one step of any scale to its neighbours in the type.
+TEST(RefitScales, InANarrowTypeBeatsRoundingTheBestAndNoSingleStepImproves) {
+  double in_type = 0;
+  double rounded = 0;
+  for (uint64_t seed = 0; seed < 4; ++seed) {
+    testing::Fixture f = testing::make_fixture(
+        12, 64, HessianKind::kCorrelated, seed,
+        {.bits = 8, .group = 16, .clip = Clip::kNone, .scale_type = DType::kBF16});
+    const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
+    Strip strip(problem, 0, 12);
+    MatrixF q = strip.round_to_nearest();
+    MatrixF same_codes = q.clone();
+    refit_scales(&strip, q.view());
+    const double after = total_error(strip, q.view());
+    in_type += after;
+
+    QuantGrid free_grid = f.grid.clone();
+    free_grid.scale_type = DType::kF32;
+    const LayerProblem free_problem{f.w.view(), &f.hessian, &free_grid, {}};
+    Strip free(free_problem, 0, 12);
+    refit_scales(&free, same_codes.view());
+    const auto scale_group = [](MatrixF* m, int64_t g, int64_t i, float factor) {
+      for (int64_t j = g * 16; j < (g + 1) * 16; ++j) (*m)(j, i) *= factor;
+    };
+    for (int64_t g = 0; g < 4; ++g) {
+      for (int64_t i = 0; i < 12; ++i) {
+        const float s = free.scales()(g, i);
+        scale_group(&same_codes, g, i, strip.storable(i, s) / s);
+      }
+    }
+    rounded += total_error(free, same_codes.view());
+
+    const int64_t g = static_cast<int64_t>(seed);
+    for (int64_t i = 0; i < 12; ++i) {
+      for (const float step : {1.0F - 0x1p-8F, 1.0F + 0x1p-7F}) {
+        const float s = strip.scales()(g, i);
+        MatrixF moved = q.clone();
+        scale_group(&moved, g, i, strip.storable(i, s * step) / s);
+        EXPECT_GT(total_error(strip, moved.view()), after * (1 - 1e-5));
+      }
+    }
+  }
+  EXPECT_LT(in_type, 0.9 * rounded);
+}
+
 TEST(AdmmQ, IsNeverAboveGptqAndMoreEffortIsNeverWorse) {
   ThreadPool pool(1);
   const HessianKind kinds[] = {HessianKind::kCorrelated, HessianKind::kSingular,
                                HessianKind::kScaled, HessianKind::kDead};
   for (const HessianKind kind : kinds) {
-    for (const int bits : {2, 3, 4}) {
+    for (const int bits : {2, 3, 4, 6, 8}) {
       testing::Fixture f = testing::make_fixture(24, 64, kind, 8, {.bits = bits, .group = 32});
       const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
       const double gptq = (*find_solver("gptq"))->solve(problem, {}, pool).error;
       const double admm = (*find_solver("admm-q"))->solve(problem, {}, pool).error;
       const double most = (*find_solver("admm-q"))->solve(problem, {.effort = 5}, pool).error;
       EXPECT_LE(admm, gptq * (1 + 1e-5)) << static_cast<int>(kind) << " " << bits;
+      const double quantease = (*find_solver("quantease"))->solve(problem, {}, pool).error;
+      EXPECT_LE(admm, quantease * (1 + 1e-5)) << static_cast<int>(kind) << " " << bits;
       EXPECT_LE(most, admm * 1.005) << static_cast<int>(kind) << " " << bits;
     }
   }

@@ -8,6 +8,7 @@
 
 #include "grid/fit.h"
 #include "grid/grid.h"
+#include "grid/scale_type.h"
 
 namespace coldpress {
 namespace {
@@ -20,12 +21,13 @@ Status check(const GridOptions& o, int64_t cols) {
 }
 
 // The grid of a range [lo, hi] that contains 0. A range too small (or not) to be a scale gives 1.
-GroupRange range_to_grid(float lo, float hi, int bits, bool symmetric) {
-  const float top = static_cast<float>((1 << bits) - 1);
-  const float middle = static_cast<float>(1 << (bits - 1));
-  const float scale = symmetric ? 2.0F * (std::max(-lo, hi) / top) : hi / top - lo / top;
-  if (!is_usable_scale(scale)) return {1.0F, symmetric ? middle : 0.0F};
-  if (symmetric) return {scale, middle};
+GroupRange range_to_grid(float lo, float hi, const GridOptions& o) {
+  const float top = static_cast<float>((1 << o.bits) - 1);
+  const float middle = static_cast<float>(1 << (o.bits - 1));
+  float scale = o.symmetric ? 2.0F * (std::max(-lo, hi) / top) : hi / top - lo / top;
+  if (!is_usable_scale(scale)) return {1.0F, o.symmetric ? middle : 0.0F};
+  scale = storable_scale(o.scale_type, scale);
+  if (o.symmetric) return {scale, middle};
   return {scale, std::clamp(std::nearbyint(-lo / scale), 0.0F, top)};
 }
 
@@ -52,7 +54,7 @@ GroupRange fit_group(const GridOptions& o, const float* w, const float* h, int64
   }
   const float top = static_cast<float>((1 << o.bits) - 1);
   return search_clip(
-      o.clip, [&](float p) { return range_to_grid(lo * p, hi * p, o.bits, o.symmetric); },
+      o.clip, [&](float p) { return range_to_grid(lo * p, hi * p, o); },
       [&](GroupRange r) { return weighted_error(w, h, n, r, top); });
 }
 
@@ -61,6 +63,7 @@ QuantGrid fit(const GridOptions& o, View2<const float> w, std::span<const float>
   grid.rows = w.rows;
   grid.cols = w.cols;
   grid.group = group_columns(o, w.cols);
+  grid.scale_type = o.scale_type;
   grid.levels = 1 << o.bits;
   grid.zero_is_free = !o.symmetric;
   fit_groups(
@@ -69,9 +72,9 @@ QuantGrid fit(const GridOptions& o, View2<const float> w, std::span<const float>
   return grid;
 }
 
-// fp16 scales, and zeros of `bits` bits unless the grid is symmetric.
+// Scales, and zeros of `bits` bits unless the grid is symmetric.
 double bits_per_weight(const GridOptions& o, int64_t cols) {
-  const double per_group = 16.0 + (o.symmetric ? 0.0 : o.bits);
+  const double per_group = scale_bits(o.scale_type) + (o.symmetric ? 0.0 : o.bits);
   return o.bits + per_group / static_cast<double>(group_columns(o, cols));
 }
 

@@ -16,8 +16,8 @@
 //
 // Beyond the paper, each bought by measurement (docs/solvers.md): starting scales judged by error
 // feedback, scales that move with the iterates, refit at the end, several starts, each followed by
-// a restart from the best point; per row the best of all that was tried wins, so the result is
-// never above error feedback's.
+// a restart from the best point, and coordinate descent where ADMM gained little; per row the best
+// of all that was tried wins, so the result is never above error feedback's.
 //
 // Memory beyond the problem and the solution: 4 copies of W (each strip's w', D, U and best q'), 3
 // of H (the tap's factor, P and the next P), and per thread a few strips of at most 192 rows.
@@ -28,6 +28,7 @@
 #include <vector>
 
 #include "linalg/blas.h"
+#include "solver/descent.h"
 #include "solver/error_feedback.h"
 #include "solver/polish.h"
 #include "solver/refit.h"
@@ -46,7 +47,9 @@ constexpr double kRhoGrowth = 40;      // last rho over first
 constexpr double kFixedRho = 0.3;      // where rho does not grow
 constexpr double kFewChanges = 0.002;  // share of codes that change in an iteration
 constexpr int kFixedScaleLevels = 5;   // levels before the scales begin to move
-constexpr double kRestartRho = 3;      // first rho of a restart over that of a start
+constexpr int kDescentSweeps = 25;
+constexpr double kClearGain = 0.9;  // f over error feedback's that coordinate descent cannot reach
+constexpr double kRestartRho = 3;   // first rho of a restart over that of a start
 
 // What each effort buys.
 struct Effort {
@@ -248,6 +251,7 @@ struct Search {
   std::vector<Best> best;  // one per strip
   // Per strip and row: the trials in order of their error under error feedback.
   std::vector<std::vector<std::vector<std::size_t>>> ranking;
+  std::vector<double> feedback;  // f of each strip by error feedback on the given grid
   Outcome outcome;
 };
 
@@ -271,6 +275,7 @@ Strip strip_on_trials(const Strip& given, std::span<const Trial> trials,
       }
     }
   }
+  strip.settle_scales();
   return strip;
 }
 
@@ -278,6 +283,7 @@ Strip strip_on_trials(const Strip& given, std::span<const Trial> trials,
 void judge_trials(Search* search) {
   const std::span<const Trial> trials = trials_of(*search);
   search->ranking.resize(search->best.size());
+  search->feedback.resize(search->best.size());
   search->pool.for_each(static_cast<int64_t>(search->best.size()), [&](int64_t s, int) {
     Best& best = search->best[static_cast<std::size_t>(s)];
     const Strip given(search->problem, best.range.row0, best.range.rows);
@@ -286,6 +292,9 @@ void judge_trials(Search* search) {
     for (std::size_t t = 0; t < trials.size() && search->factor != nullptr; ++t) {
       const Strip trial = strip_on_trials(given, trials, std::vector<std::size_t>(rows, t), 1.0F);
       error.push_back(best.merge(trial, error_feedback(trial, *search->factor).view()));
+    }
+    for (const double f : error.empty() ? std::vector<double>() : error.front()) {
+      search->feedback[static_cast<std::size_t>(s)] += f;
     }
     auto& ranking = search->ranking[static_cast<std::size_t>(s)];
     ranking.assign(rows, std::vector<std::size_t>(trials.size(), 0));
@@ -391,6 +400,23 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor)
   });
 }
 
+// Coordinate descent on the given grid, one more candidate for strips where ADMM gained so little
+// over error feedback that descent might have gained more. Not part of the paper's method, which
+// keeps the scales.
+void try_descent(Search* search) {
+  if (!search->options.move_scales) return;
+  search->pool.for_each(static_cast<int64_t>(search->best.size()), [&](int64_t s, int) {
+    Best& best = search->best[static_cast<std::size_t>(s)];
+    double reached = 0;
+    for (const double f : best.error) reached += f;
+    if (reached < kClearGain * search->feedback[static_cast<std::size_t>(s)]) return;
+    LayerProblem from_weights = search->problem;
+    from_weights.init = {};
+    const Strip given(from_weights, best.range.row0, best.range.rows);
+    best.merge(given, coordinate_descent(given, kDescentSweeps).view());
+  });
+}
+
 LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, ThreadPool& pool) {
   Search search{problem,
                 options,
@@ -398,6 +424,7 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
                 options.local_search >= 0 ? options.local_search : kLocalSearch,
                 problem.hessian->gptq_factor(),
                 pool,
+                {},
                 {},
                 {},
                 {}};
@@ -411,6 +438,7 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
     run_admm(&search, states_at(&search, kStarts[static_cast<std::size_t>(k)]), 1);
     if (search.effort.restart) run_admm(&search, states_at_best(&search), kRestartRho);
   }
+  try_descent(&search);
 
   LayerSolution solution = start_solution(problem);
   solution.outcome = search.outcome;

@@ -7,46 +7,51 @@
 //   relaxed step     sweeps with (counter mod 3 == 1) among the first 25 leave t_j unprojected
 #include <vector>
 
+#include "solver/descent.h"
 #include "solver/polish.h"
 #include "solver/solver.h"
 #include "solver/strip.h"
-#include "solver/sweep.h"
 
 namespace coldpress {
 namespace {
 
 constexpr int kDefaultSweeps = 25;
-constexpr int kRelaxedUntil = 25;
 
-LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, ThreadPool& pool) {
+// From the problem's codes, or from the weights where it has none.
+LayerSolution descend(const LayerProblem& problem, const SolverOptions& options, ThreadPool& pool) {
   const int sweeps = options.iterations > 0 ? options.iterations : kDefaultSweeps;
   LayerSolution solution = start_solution(problem);
   solution.outcome.iterations = sweeps;
   RowErrors rows(problem.w.rows);
   const std::vector<StripRange> strips = cut_into_strips(problem.w.rows);
-  const View2<const float> correlation = problem.hessian->correlation();
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
     const StripRange range = strips[static_cast<std::size_t>(s)];
     Strip strip(problem, range.row0, range.rows);
-    MatrixF e(strip.n(), strip.lanes());  // starts at q' = w', unless codes are given
-    const bool given = problem.init.data != nullptr;
-    if (given) {
-      const MatrixF q = strip.start();
-      for (int64_t k = 0; k < e.size(); ++k) e.data()[k] = strip.w().data[k] - q.data()[k];
-    }
-    SweepScratch scratch;
-    for (int k = 0; k < sweeps; ++k) {
-      const bool relaxed = !given && k % 3 == 1 && k < kRelaxedUntil && k + 1 < sweeps;
-      const int64_t moved = coordinate_sweep(strip, correlation, relaxed, e.view(), &scratch);
-      if (moved == 0 && !relaxed && (given || k >= kRelaxedUntil)) break;
-    }
-    for (int64_t k = 0; k < e.size(); ++k) e.data()[k] = strip.w().data[k] - e.data()[k];
-    polish(&strip, e.view(), {.sweeps = 0, .refit_rounds = options.refit_rounds});
-    finish_strip(strip, e.view(), &solution, &rows);
+    MatrixF q = coordinate_descent(strip, sweeps);
+    polish(&strip, q.view(), {.sweeps = 0, .refit_rounds = options.refit_rounds});
+    finish_strip(strip, q.view(), &solution, &rows);
   });
   finish_solution(rows, &solution);
   const auto n = static_cast<double>(problem.w.cols);
   solution.gemm_flops = 2.0 * sweeps * static_cast<double>(problem.w.rows) * n * n;
+  return solution;
+}
+
+LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, ThreadPool& pool) {
+  if (options.init == nullptr || problem.init.data != nullptr) {
+    return descend(problem, options, pool);
+  }
+  SolverOptions first = options;
+  first.init = nullptr;
+  first.iterations = 0;
+  first.refit_rounds = 0;
+  const LayerSolution start = options.init->solve(problem, first, pool);
+  LayerSolution solution = descend(
+      {problem.w, problem.hessian, &start.grid, start.codes.view(), problem.fit}, options, pool);
+  solution.rtn_error = start.rtn_error;  // on the problem's own scales
+  solution.gemm_flops += start.gemm_flops;
+  solution.outcome.damping = start.outcome.damping;
+  solution.outcome.fallback = start.outcome.fallback;
   return solution;
 }
 
@@ -58,6 +63,7 @@ const SolverMethod kSolverMethod_quantease = {
     .summary = "cyclic coordinate descent with relaxed sweeps",
     .uses_hessian = true,
     .solve = solve,
+    .takes_init = true,
 };
 
 }  // namespace coldpress
