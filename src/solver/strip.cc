@@ -169,6 +169,25 @@ void Strip::project_row(int64_t lane, const float* t, float* q) const {
   }
 }
 
+uint8_t Strip::code(int64_t j, int64_t i, float q) const {
+  if (dead(j)) return 0;
+  const int64_t g = j / group();
+  const float t = q * column_unit(j) * inverse_scale_(g, i) + zero_(g, i);
+  if (thresholds_.empty()) {
+    const float top = static_cast<float>(problem_->grid->levels - 1);
+    return static_cast<uint8_t>(std::min(std::max(0.0F, std::rint(t)), top));
+  }
+  const auto above = std::lower_bound(thresholds_.begin(), thresholds_.end(), t);
+  return static_cast<uint8_t>(above - thresholds_.begin());
+}
+
+float Strip::point(int64_t j, int64_t i, uint8_t code) const {
+  const std::vector<float>& level = problem_->grid->level;
+  const int64_t g = j / group();
+  const float l = level.empty() ? static_cast<float>(code) : level[code];
+  return scale_(g, i) * (l - zero_(g, i)) * d_[static_cast<std::size_t>(j)];
+}
+
 MatrixF Strip::round_to_nearest() const {
   MatrixF q(n(), lanes());
   for (int64_t j = 0; j < n(); ++j) project(j, w_.row(j), q.row(j));
@@ -179,11 +198,8 @@ MatrixF Strip::given_round_to_nearest() const {
   const QuantGrid& grid = *problem_->grid;
   MatrixF q(n(), lanes());
   for (int64_t j = 0; j < n(); ++j) {
-    const int64_t g = j / grid.group;
     for (int64_t i = 0; i < rows_; ++i) {
-      const uint8_t c = coldpress::project(grid, row0_ + i, j, problem_->w(row0_ + i, j));
-      const float level = grid.level.empty() ? static_cast<float>(c) : grid.level[c];
-      q(j, i) = scale_(g, i) * (level - zero_(g, i)) * d_[static_cast<std::size_t>(j)];
+      q(j, i) = point(j, i, coldpress::project(grid, row0_ + i, j, problem_->w(row0_ + i, j)));
     }
   }
   return q;
@@ -191,15 +207,9 @@ MatrixF Strip::given_round_to_nearest() const {
 
 MatrixF Strip::start() const {
   if (problem_->init.data == nullptr) return round_to_nearest();
-  const QuantGrid& grid = *problem_->grid;
   MatrixF q(n(), lanes());
   for (int64_t j = 0; j < n(); ++j) {
-    const int64_t g = j / grid.group;
-    for (int64_t i = 0; i < rows_; ++i) {
-      const uint8_t c = problem_->init(row0_ + i, j);
-      const float level = grid.level.empty() ? static_cast<float>(c) : grid.level[c];
-      q(j, i) = scale_(g, i) * (level - zero_(g, i)) * d_[static_cast<std::size_t>(j)];
-    }
+    for (int64_t i = 0; i < rows_; ++i) q(j, i) = point(j, i, problem_->init(row0_ + i, j));
   }
   return q;
 }
@@ -238,20 +248,11 @@ void Strip::store(View2<const float> q, View2<uint8_t> codes, QuantGrid* grid) c
       grid->scale(row0_ + i, g) = keep ? given : moved;
     }
   }
-  const float top = static_cast<float>(grid->levels - 1);
   for (int64_t j = 0; j < n(); ++j) {
-    const int64_t g = j / group();
-    const float inverse_d = inverse_d_[static_cast<std::size_t>(j)];
     for (int64_t i = 0; i < rows_; ++i) {
-      if (dead(j) || !grid->level.empty()) {
-        const float value =
-            dead(j) ? problem_->w(row0_ + i, j)
-                    : std::ldexp(q(j, i) * inverse_d, exponent_[static_cast<std::size_t>(i)]);
-        codes(row0_ + i, j) = coldpress::project(*grid, row0_ + i, j, value);
-      } else {
-        const float t = q(j, i) * inverse_d * inverse_scale_(g, i) + zero_(g, i);
-        codes(row0_ + i, j) = static_cast<uint8_t>(std::min(std::max(0.0F, std::rint(t)), top));
-      }
+      const int64_t row = row0_ + i;
+      codes(row, j) =
+          dead(j) ? coldpress::project(*grid, row, j, problem_->w(row, j)) : code(j, i, q(j, i));
     }
   }
 }

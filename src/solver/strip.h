@@ -48,6 +48,11 @@ class Strip {
   // The same for one lane: t, q (n). Bit for bit what project() gives column by column.
   void project_row(int64_t lane, const float* t, float* q) const;
 
+  // Code of a grid point q' of (column j, lane i) on this strip's scales, and the reverse. A dead
+  // column, whose points are all 0, has code 0.
+  uint8_t code(int64_t j, int64_t i, float q) const;
+  float point(int64_t j, int64_t i, uint8_t code) const;
+
   // The starting point: problem.init if given, else RTN. Shape (n, lanes).
   MatrixF start() const;
   MatrixF round_to_nearest() const;

@@ -129,8 +129,10 @@ TEST_F(BenchLayers, RefusesWhatCannotBe) {
 }
 
 TEST(BenchGemm, PrintsARate) {
-  EXPECT_THAT(run_coldpress({"bench", "gemm"}).out,
-              ContainsRegex("SGEMM, [0-9]+ threads: [0-9.]+ GFLOP/s"));
+  EXPECT_THAT(
+      run_coldpress({"bench", "gemm"}).out,
+      ContainsRegex("SGEMM, [0-9]+ threads: [0-9.]+ GFLOP/s\n"
+                    "(solver product, [0-9]+ columns x 192 rows: [0-9.]+ GFLOP/s, [0-9]+ %\n){3}"));
 }
 
 TEST_F(BenchLayers, QuantEaseGoesOnFromAnotherMethod) {

@@ -19,8 +19,9 @@
 // a restart from the best point, and coordinate descent where ADMM gained little; per row the best
 // of all that was tried wins, so the result is never above error feedback's.
 //
-// Memory beyond the problem and the solution: 4 copies of W (each strip's w', D, U and best q'), 3
-// of H (the tap's factor, P and the next P), and per thread a few strips of at most 192 rows.
+// Memory beyond the problem and the solution: 3 copies of W (each strip's w', D and U) and its best
+// codes, 3 of H (the tap's factor, P and the next P), and per thread a few strips of at most 192
+// rows.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -97,19 +98,21 @@ struct Best {
   StripRange range;
   MatrixF scale;              // (groups, lanes), in the rows' frame
   MatrixF zero;               // (groups, lanes)
-  MatrixF q;                  // (n, lanes)
+  Matrix<uint8_t> codes;      // (n, lanes)
   std::vector<double> error;  // of each row
 
   explicit Best(const Strip& strip)
       : range{strip.row0(), strip.rows()},
         scale(strip.scales().rows, strip.lanes()),
         zero(strip.scales().rows, strip.lanes()),
-        q(strip.start()),
+        codes(strip.n(), strip.lanes()),
         error(static_cast<std::size_t>(strip.rows()), HUGE_VAL) {
-    for (int64_t i = 0; i < strip.rows(); ++i) take_grid(strip, i);
+    const MatrixF q = strip.start();
+    for (int64_t i = 0; i < strip.rows(); ++i) take(strip, q.view(), i);
   }
 
-  void take_grid(const Strip& from, int64_t lane) {
+  void take(const Strip& from, View2<const float> q, int64_t lane) {
+    for (int64_t j = 0; j < from.n(); ++j) codes(j, lane) = from.code(j, lane, q(j, lane));
     for (int64_t g = 0; g < scale.rows(); ++g) {
       scale(g, lane) = from.scales()(g, lane);
       zero(g, lane) = from.zeros()(g, lane);
@@ -128,6 +131,15 @@ struct Best {
     return s;
   }
 
+  // The codes' points q' on `strip`, which is strip().
+  MatrixF points(const Strip& strip) const {
+    MatrixF q(strip.n(), strip.lanes());
+    for (int64_t j = 0; j < strip.n(); ++j) {
+      for (int64_t i = 0; i < range.rows; ++i) q(j, i) = strip.point(j, i, codes(j, i));
+    }
+    return q;
+  }
+
   // Takes the rows of `q` on `from`'s scales that are better; returns the errors of all its rows.
   std::vector<double> merge(const Strip& from, View2<const float> candidate) {
     MatrixF e(from.n(), from.lanes());
@@ -140,8 +152,7 @@ struct Best {
       const auto row = static_cast<std::size_t>(i);
       if (!(f[row] < error[row])) continue;
       error[row] = f[row];
-      take_grid(from, i);
-      for (int64_t j = 0; j < from.n(); ++j) q(j, i) = candidate(j, i);
+      take(from, candidate, i);
     }
     return f;
   }
@@ -339,7 +350,7 @@ std::vector<StripState> states_at_best(Search* search) {
   return make_states(search, [&](std::size_t s) {
     StripState state;
     state.strip = search->best[s].strip(search->problem);
-    state.d = search->best[s].q.clone();
+    state.d = search->best[s].points(state.strip);
     return state;
   });
 }
@@ -390,6 +401,9 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor)
   if (!usable) {
     search->outcome.fallback = "C + rho I could not be inverted; local search from the last point";
   }
+  p = MatrixF();  // polish needs strips instead
+  p_next = MatrixF();
+  scratch.clear();
   search->pool.for_each(count, [&](int64_t s, int) {
     StripState& state = states[static_cast<std::size_t>(s)];
     polish(&state.strip, state.d.view(),
@@ -445,7 +459,8 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
   RowErrors rows(problem.w.rows);
   pool.for_each(static_cast<int64_t>(search.best.size()), [&](int64_t s, int) {
     const Best& best = search.best[static_cast<std::size_t>(s)];
-    finish_strip(best.strip(problem), best.q.view(), &solution, &rows);
+    const Strip strip = best.strip(problem);
+    finish_strip(strip, best.points(strip).view(), &solution, &rows);
   });
   finish_solution(rows, &solution);
   const auto size = static_cast<double>(problem.w.cols);
