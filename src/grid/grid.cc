@@ -7,17 +7,37 @@
 
 namespace coldpress {
 
-QuantGrid QuantGrid::clone() const {
+QuantGrid QuantGrid::shell(int64_t rows_wanted) const {
   QuantGrid g;
-  g.rows = rows;
+  g.rows = rows_wanted;
   g.cols = cols;
   g.group = group;
   g.levels = levels;
-  g.scale_type = scale_type;
   g.zero_is_free = zero_is_free;
+  g.scale_rule = scale_rule;
+  g.offset_rule = offset_rule;
+  g.has_offset = has_offset;
   g.level = level;
-  g.scale = scale.clone();
-  g.zero = zero.clone();
+  g.scale = MatrixF(rows_wanted, scale.cols());
+  g.zero = MatrixF(rows_wanted, zero.cols());
+  g.unit = MatrixF(rows_wanted, unit.cols());
+  g.offset_unit = MatrixF(rows_wanted, offset_unit.cols());
+  return g;
+}
+
+void QuantGrid::take_rows(const QuantGrid& from, int64_t at) {
+  const auto take = [at](const MatrixF& source, MatrixF* target) {
+    if (source.size() > 0) std::copy_n(source.data(), source.size(), target->row(at));
+  };
+  take(from.scale, &scale);
+  take(from.zero, &zero);
+  take(from.unit, &unit);
+  take(from.offset_unit, &offset_unit);
+}
+
+QuantGrid QuantGrid::clone() const {
+  QuantGrid g = shell(rows);
+  g.take_rows(*this, 0);
   return g;
 }
 

@@ -15,6 +15,7 @@
 #include "base/dtype.h"
 #include "base/status.h"
 #include "base/view.h"
+#include "grid/scale_rule.h"
 
 namespace coldpress {
 
@@ -36,13 +37,19 @@ struct GridOptions {
 struct QuantGrid {
   int64_t rows = 0;
   int64_t cols = 0;
-  int64_t group = 0;               // columns per group, >= 1; divides cols
-  int levels = 0;                  // codes are 0 .. levels-1, at most 256
-  DType scale_type = DType::kF32;  // every scale is one of its values (grid/scale_type.h)
-  bool zero_is_free = false;       // a solver may move zeros to other integers in [0, levels - 1]
-  std::vector<float> level;        // empty: level[c] = c; else ascending, `levels` long
-  MatrixF scale;                   // (rows, groups), finite, > 0
-  MatrixF zero;                    // (rows, groups), finite
+  int64_t group = 0;          // columns per group, >= 1; divides cols
+  int levels = 0;             // codes are 0 .. levels-1, at most 256
+  bool zero_is_free = false;  // a solver may move zeros to other integers in [0, levels - 1]
+  // Every scale is one that scale_rule can store. With has_offset zeros are real numbers, and each
+  // offset = scale * zero is one that offset_rule can store.
+  ScaleRule scale_rule;
+  ScaleRule offset_rule;
+  bool has_offset = false;
+  std::vector<float> level;  // empty: level[c] = c; else ascending, `levels` long
+  MatrixF scale;             // (rows, groups), finite, not 0
+  MatrixF zero;              // (rows, groups), finite
+  MatrixF unit;         // of scales, (rows, groups / groups_per_unit); no columns without units
+  MatrixF offset_unit;  // of offsets, likewise
 
   int64_t groups() const { return group == 0 ? 0 : cols / group; }
   float value(int64_t i, int64_t j, uint8_t code) const {
@@ -51,6 +58,10 @@ struct QuantGrid {
     return scale(i, g) * (l - zero(i, g));
   }
   QuantGrid clone() const;
+  // As clone() but for so many rows, whose scales, zeros and units are not filled in.
+  QuantGrid shell(int64_t rows_wanted) const;
+  // Row r of `from` becomes row at + r.
+  void take_rows(const QuantGrid& from, int64_t at);
 };
 
 // The code whose value is nearest to w: RTN. A tie goes to the even code of an affine grid and to
@@ -58,6 +69,8 @@ struct QuantGrid {
 uint8_t project(const QuantGrid& grid, int64_t i, int64_t j, float w);
 // out (rows, cols) <- values of the codes.
 void decode(const QuantGrid& grid, View2<const uint8_t> codes, View2<float> out);
+
+struct BlockFormat;
 
 // One row of the table of grids.
 struct GridKind {
@@ -71,6 +84,7 @@ struct GridKind {
   QuantGrid (*fit)(const GridOptions& options, View2<const float> w, std::span<const float> h_diag);
   // Stored bits per weight, scales and zeros counted.
   double (*bits_per_weight)(const GridOptions& options, int64_t cols);
+  const BlockFormat* block = nullptr;  // of a grid that llama.cpp stores (grid/block_format.h)
 };
 
 }  // namespace coldpress

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "grid/fit.h"
-#include "grid/scale_type.h"
+#include "grid/scale_rule.h"
 
 namespace coldpress {
 namespace {
@@ -52,7 +52,7 @@ QuantGrid fit_levels(std::span<const float> levels, const GridOptions& o, View2<
   grid.rows = w.rows;
   grid.cols = w.cols;
   grid.group = group_columns(o, w.cols);
-  grid.scale_type = o.scale_type;
+  grid.scale_rule.type = o.scale_type;
   grid.levels = static_cast<int>(levels.size());
   grid.level.assign(levels.begin(), levels.end());
   std::vector<float> midpoints;
@@ -74,8 +74,9 @@ QuantGrid fit_levels(std::span<const float> levels, const GridOptions& o, View2<
         o.clip,
         [&](float p) {
           const float scale = widest * p;
-          return GroupRange{is_usable_scale(scale) ? storable_scale(o.scale_type, scale) : 1.0F,
-                            0.0F};
+          return GroupRange{
+              is_usable_scale(scale) ? storable_scale({.type = o.scale_type}, 1.0F, scale) : 1.0F,
+              0.0F};
         },
         [&](GroupRange r) { return weighted_error(weights, h, n, r.scale, levels, midpoints); });
   };
@@ -84,7 +85,7 @@ QuantGrid fit_levels(std::span<const float> levels, const GridOptions& o, View2<
 }
 
 double levels_bits_per_weight(const GridOptions& o, int64_t cols) {
-  return kBits + scale_bits(o.scale_type) / static_cast<double>(group_columns(o, cols));
+  return kBits + scale_bits({.type = o.scale_type}) / static_cast<double>(group_columns(o, cols));
 }
 
 }  // namespace coldpress

@@ -23,15 +23,8 @@ QuantGrid fit_grid(const Run& run, View2<const float> w, const std::vector<float
     parts[static_cast<std::size_t>(s)] =
         run.kind.fit(run.plan.recipe.grid, w.row_range(r.row0, r.rows), h_diag);
   });
-  QuantGrid grid = parts.front().clone();
-  grid.rows = w.rows;
-  grid.scale = MatrixF(w.rows, grid.groups());
-  grid.zero = MatrixF(w.rows, grid.groups());
-  for (std::size_t s = 0; s < strips.size(); ++s) {
-    const int64_t at = strips[s].row0;
-    std::copy_n(parts[s].scale.data(), parts[s].scale.size(), grid.scale.row(at));
-    std::copy_n(parts[s].zero.data(), parts[s].zero.size(), grid.zero.row(at));
-  }
+  QuantGrid grid = parts.front().shell(w.rows);
+  for (std::size_t s = 0; s < strips.size(); ++s) grid.take_rows(parts[s], strips[s].row0);
   return grid;
 }
 

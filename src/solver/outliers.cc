@@ -176,7 +176,7 @@ void take_better_rows(const OutlierStrip& from, OutlierStrip* to) {
   for (int64_t i = 0; i < to->strip.rows(); ++i) {
     const auto row = static_cast<std::size_t>(i);
     if (!(now[row] < old[row])) continue;
-    to->strip.take_grid(from.strip, i);
+    to->strip.take_scales(from.strip.all_scales(), i);
     for (int64_t j = 0; j < to->e.rows(); ++j) to->e(j, i) = from.e(j, i);
   }
 }
@@ -318,8 +318,7 @@ QuantGrid fit_without_outliers(const LayerProblem& problem, const std::vector<Ou
     }
     const QuantGrid part =
         problem.fit->kind->fit(problem.fit->options, rest.view(), problem.hessian->diagonal());
-    std::copy_n(part.scale.data(), part.scale.size(), grid.scale.row(row0));
-    std::copy_n(part.zero.data(), part.zero.size(), grid.zero.row(row0));
+    grid.take_rows(part, row0);
   });
   return grid;
 }
@@ -330,7 +329,7 @@ void set_grid(const LayerProblem& problem, const QuantGrid& grid,
   other.grid = &grid;
   for (OutlierStrip& s : *strips) {
     const Strip from(other, s.strip.row0(), s.strip.rows());
-    for (int64_t i = 0; i < s.strip.rows(); ++i) s.strip.take_grid(from, i);
+    for (int64_t i = 0; i < s.strip.rows(); ++i) s.strip.take_scales(from.all_scales(), i);
   }
 }
 
@@ -420,7 +419,7 @@ double solve_grid_part(const LayerProblem& problem, const SolverMethod& method,
     OutlierStrip& s = (*strips)[static_cast<std::size_t>(at)];
     const Strip view(solved, s.strip.row0(), s.strip.rows());
     OutlierStrip candidate = s.clone();
-    for (int64_t i = 0; i < s.strip.rows(); ++i) candidate.strip.take_grid(view, i);
+    for (int64_t i = 0; i < s.strip.rows(); ++i) candidate.strip.take_scales(view.all_scales(), i);
     const MatrixF d = view.start();
     const float* side = sides[static_cast<std::size_t>(at)].data();
     for (int64_t k = 0; k < d.size(); ++k) {

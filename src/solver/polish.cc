@@ -5,9 +5,34 @@
 
 #include "solver/greedy.h"
 #include "solver/refit.h"
+#include "solver/scale_sweep.h"
 #include "solver/sweep.h"
 
 namespace coldpress {
+namespace {
+
+// Up to here a row's linear system costs little beside the products.
+constexpr int64_t kDirectGroups = 64;
+
+// Whether refit_scales() serves: it knows neither units nor offsets.
+bool refits_directly(const Strip& strip) {
+  const QuantGrid& grid = *strip.problem().grid;
+  return !grid.scale_rule.has_units() && !grid.has_offset && grid.groups() <= kDirectGroups;
+}
+
+// Storable scales, and the same codes on them.
+void settle(Strip* strip, View2<float> q) {
+  Matrix<uint8_t> codes(strip->n(), strip->rows());
+  for (int64_t j = 0; j < codes.rows(); ++j) {
+    for (int64_t i = 0; i < codes.cols(); ++i) codes(j, i) = strip->code(j, i, q(j, i));
+  }
+  strip->settle_scales();
+  for (int64_t j = 0; j < codes.rows(); ++j) {
+    for (int64_t i = 0; i < codes.cols(); ++i) q(j, i) = strip->point(j, i, codes(j, i));
+  }
+}
+
+}  // namespace
 
 void polish(Strip* strip, View2<float> q, const PolishOptions& options) {
   if (options.greedy_moves == 0 && options.sweeps == 0 && options.refit_rounds == 0) return;
@@ -36,10 +61,19 @@ void polish(Strip* strip, View2<float> q, const PolishOptions& options) {
     const std::vector<double> f = strip->errors(e.view(), product.view());
     return std::accumulate(f.begin(), f.end(), 0.0);
   };
+  const bool direct = refits_directly(*strip);
+  if (!direct) {
+    settle(strip, q);
+    take_errors();
+  }
   double before = total();
   for (int round = 0; round < options.refit_rounds; ++round) {
-    refit_scales(strip, q);
-    take_errors();
+    if (direct) {
+      refit_scales(strip, q);
+      take_errors();
+    } else {
+      scale_sweep(strip, e.view());
+    }
     sweep(options.refit_sweeps);
     take_point();
     if (round + 1 == options.refit_rounds) break;

@@ -61,7 +61,9 @@ double quadratic(const std::vector<double>& a, const std::vector<double>& b,
 void descend_in_type(const Strip& strip, int64_t lane, const std::vector<double>& a,
                      const std::vector<double>& b, std::vector<double>* x) {
   const std::size_t size = x->size();
-  for (double& v : *x) v = strip.storable(lane, static_cast<float>(v));
+  for (std::size_t g = 0; g < size; ++g) {
+    (*x)[g] = strip.storable(static_cast<int64_t>(g), lane, static_cast<float>((*x)[g]));
+  }
   for (int pass = 0; pass < kDescents; ++pass) {
     bool moved = false;
     for (std::size_t g = 0; g < size; ++g) {
@@ -71,7 +73,7 @@ void descend_in_type(const Strip& strip, int64_t lane, const std::vector<double>
       }
       const double best = rest / a[g * size + g];
       if (!(best * kLargestMove > (*x)[g] && best < kLargestMove * (*x)[g])) continue;
-      const double v = strip.storable(lane, static_cast<float>(best));
+      const double v = strip.storable(static_cast<int64_t>(g), lane, static_cast<float>(best));
       moved |= v != (*x)[g];
       (*x)[g] = v;
     }
@@ -125,7 +127,7 @@ void refit_scales(Strip* strip, View2<float> q) {
   std::vector<double> right(size);
   std::vector<double> solution(size);
   std::vector<double> old(size);
-  const bool exact = strip->problem().grid->scale_type == DType::kF32;
+  const bool exact = strip->problem().grid->scale_rule.is_exact();
   for (int64_t i = 0; i < strip->rows(); ++i) {
     double trace = 0;
     for (int64_t g = 0; g < groups; ++g) trace += a(g * groups + g, i);
@@ -144,7 +146,8 @@ void refit_scales(Strip* strip, View2<float> q) {
       good = solution[g] * kLargestMove > now && solution[g] < kLargestMove * now;
     }
     for (std::size_t g = 0; g < size; ++g) {
-      old[g] = strip->storable(i, strip->scales()(static_cast<int64_t>(g), i));
+      old[g] =
+          strip->storable(static_cast<int64_t>(g), i, strip->scales()(static_cast<int64_t>(g), i));
     }
     if (good && !exact) {
       descend_in_type(*strip, i, system, right, &solution);

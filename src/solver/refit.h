@@ -7,7 +7,7 @@
 
 namespace coldpress {
 
-// Replaces every row's scales by storable ones (grid/scale_type.h) that make f small with the codes
+// Replaces every row's scales by storable ones (grid/scale_rule.h) that make f small with the codes
 // of q' (n, lanes) fixed, and q' by the same codes on them. In fp32 they are the best there are;
 // in a narrower type, those of descent from the best over one scale at a time. A row whose system
 // is singular, or whose solution strays beyond a factor of 4 or is no better, keeps its scales,

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "grid/scale_type.h"
+#include "grid/scale_rule.h"
 #include "linalg/blas.h"
 
 namespace coldpress {
@@ -24,7 +24,7 @@ int row_exponent(const LayerProblem& problem, int64_t row) {
   }
   float scale = 0;
   for (int64_t g = 0; g < problem.grid->groups(); ++g) {
-    scale = std::max(scale, problem.grid->scale(row, g));
+    scale = std::max(scale, std::abs(problem.grid->scale(row, g)));
   }
   int k = 0;
   int of_scale = 0;
@@ -58,9 +58,9 @@ Strip::Strip(const LayerProblem& problem, int64_t row0, int64_t rows)
   COLDPRESS_CHECK(problem.hessian->n() == columns);
   const int64_t width = (rows + kLaneMultiple - 1) / kLaneMultiple * kLaneMultiple;
   w_ = MatrixF(columns, width);
-  scale_ = MatrixF(grid.groups(), width);
-  inverse_scale_ = MatrixF(grid.groups(), width);
-  zero_ = MatrixF(grid.groups(), width);
+  s_.scale = MatrixF(grid.groups(), width);
+  s_.inverse = MatrixF(grid.groups(), width);
+  s_.zero = MatrixF(grid.groups(), width);
   exponent_.assign(static_cast<std::size_t>(width), 0);
   inverse_d_.resize(d_.size());
   for (std::size_t j = 0; j < d_.size(); ++j) inverse_d_[j] = d_[j] > 0 ? 1.0F / d_[j] : 0.0F;
@@ -84,11 +84,22 @@ Strip::Strip(const LayerProblem& problem, int64_t row0, int64_t rows)
   for (int64_t g = 0; g < grid.groups(); ++g) {
     for (int64_t i = 0; i < width; ++i) {
       const float s = i < rows ? grid.scale(row0 + i, g) * factor[static_cast<std::size_t>(i)] : 1;
-      scale_(g, i) = s;
-      inverse_scale_(g, i) = s > 0 ? 1.0F / s : 0.0F;
-      zero_(g, i) = i < rows ? grid.zero(row0 + i, g) : 0;
+      s_.scale(g, i) = s;
+      s_.inverse(g, i) = s != 0 ? 1.0F / s : 0.0F;
+      s_.zero(g, i) = i < rows ? grid.zero(row0 + i, g) : 0;
     }
   }
+  const auto units_of = [&](const MatrixF& unit) {
+    MatrixF out(unit.cols(), unit.cols() > 0 ? width : 0);
+    for (int64_t u = 0; u < out.rows(); ++u) {
+      for (int64_t i = 0; i < rows; ++i) {
+        out(u, i) = unit(row0 + i, u) * factor[static_cast<std::size_t>(i)];
+      }
+    }
+    return out;
+  };
+  s_.unit = units_of(grid.unit);
+  s_.offset_unit = units_of(grid.offset_unit);
   for (std::size_t c = 0; c + 1 < grid.level.size(); ++c) {
     thresholds_.push_back(0.5F * (grid.level[c] + grid.level[c + 1]));
   }
@@ -102,9 +113,7 @@ Strip Strip::clone() const {
   s.w_ = w_.clone();
   s.d_ = d_;
   s.inverse_d_ = inverse_d_;
-  s.scale_ = scale_.clone();
-  s.inverse_scale_ = inverse_scale_.clone();
-  s.zero_ = zero_.clone();
+  s.s_ = s_.clone();
   s.exponent_ = exponent_;
   s.thresholds_ = thresholds_;
   return s;
@@ -113,9 +122,9 @@ Strip Strip::clone() const {
 void Strip::project(int64_t j, const float* t, float* q) const {
   const int64_t count = lanes();
   const int64_t g = j / problem_->grid->group;
-  const float* s = scale_.row(g);
-  const float* inverse = inverse_scale_.row(g);
-  const float* z = zero_.row(g);
+  const float* s = s_.scale.row(g);
+  const float* inverse = s_.inverse.row(g);
+  const float* z = s_.zero.row(g);
   const float d = d_[static_cast<std::size_t>(j)];
   const float inverse_d = inverse_d_[static_cast<std::size_t>(j)];
   if (thresholds_.empty()) {
@@ -143,10 +152,10 @@ void Strip::project_row(int64_t lane, const float* t, float* q) const {
   const float top = static_cast<float>(problem_->grid->levels - 1);
   const float* d = d_.data();
   const float* inverse_d = inverse_d_.data();
-  for (int64_t g = 0; g < scale_.rows(); ++g) {
-    const float s = scale_(g, lane);
-    const float inverse = inverse_scale_(g, lane);
-    const float z = zero_(g, lane);
+  for (int64_t g = 0; g < s_.scale.rows(); ++g) {
+    const float s = s_.scale(g, lane);
+    const float inverse = s_.inverse(g, lane);
+    const float z = s_.zero(g, lane);
     const int64_t first = g * group();
     const int64_t last = first + group();
     if (thresholds_.empty()) {
@@ -172,7 +181,7 @@ void Strip::project_row(int64_t lane, const float* t, float* q) const {
 uint8_t Strip::code(int64_t j, int64_t i, float q) const {
   if (dead(j)) return 0;
   const int64_t g = j / group();
-  const float t = q * column_unit(j) * inverse_scale_(g, i) + zero_(g, i);
+  const float t = q * column_unit(j) * s_.inverse(g, i) + s_.zero(g, i);
   if (thresholds_.empty()) {
     const float top = static_cast<float>(problem_->grid->levels - 1);
     return static_cast<uint8_t>(std::min(std::max(0.0F, std::rint(t)), top));
@@ -185,7 +194,7 @@ float Strip::point(int64_t j, int64_t i, uint8_t code) const {
   const std::vector<float>& level = problem_->grid->level;
   const int64_t g = j / group();
   const float l = level.empty() ? static_cast<float>(code) : level[code];
-  return scale_(g, i) * (l - zero_(g, i)) * d_[static_cast<std::size_t>(j)];
+  return s_.scale(g, i) * (l - s_.zero(g, i)) * d_[static_cast<std::size_t>(j)];
 }
 
 MatrixF Strip::round_to_nearest() const {
@@ -236,16 +245,30 @@ std::vector<double> Strip::errors(View2<const float> e, View2<float> product) co
 }
 
 void Strip::store(View2<const float> q, View2<uint8_t> codes, QuantGrid* grid) const {
-  for (int64_t g = 0; g < scale_.rows(); ++g) {
+  const QuantGrid& given = *problem_->grid;
+  const bool has_units = given.scale_rule.has_units();
+  const auto store_units = [&](const MatrixF& unit, const MatrixF& unmoved, MatrixF* out) {
+    for (int64_t u = 0; u < unit.rows(); ++u) {
+      for (int64_t i = 0; i < rows_; ++i) {
+        const float v = unit(u, i) * row_unit(i);
+        const bool keep = unit(u, i) == unmoved(row0_ + i, u) / row_unit(i);
+        (*out)(row0_ + i, u) = keep ? unmoved(row0_ + i, u) : v;
+      }
+    }
+  };
+  store_units(s_.unit, given.unit, &grid->unit);
+  store_units(s_.offset_unit, given.offset_unit, &grid->offset_unit);
+  for (int64_t g = 0; g < s_.scale.rows(); ++g) {
+    const int64_t u = has_units ? g / given.scale_rule.groups_per_unit : 0;
     for (int64_t i = 0; i < rows_; ++i) {
-      grid->zero(row0_ + i, g) = zero_(g, i);
+      grid->zero(row0_ + i, g) = s_.zero(g, i);
       // A scale that has not moved stays as given to the last bit, also where its image in the
       // frame was too small for fp32.
-      const int k = exponent_[static_cast<std::size_t>(i)];
-      const float given = problem_->grid->scale(row0_ + i, g);
-      const float moved = storable_scale(grid->scale_type, std::ldexp(scale_(g, i), k));
-      const bool keep = scale_(g, i) == given * std::ldexp(1.0F, -k) || !(moved > 0);
-      grid->scale(row0_ + i, g) = keep ? given : moved;
+      const float old = given.scale(row0_ + i, g);
+      const float unit = has_units ? grid->unit(row0_ + i, u) : 1.0F;
+      const float moved = storable_scale(given.scale_rule, unit, s_.scale(g, i) * row_unit(i));
+      const bool keep = s_.scale(g, i) == old / row_unit(i) || moved == 0 || !std::isfinite(moved);
+      grid->scale(row0_ + i, g) = keep ? old : moved;
     }
   }
   for (int64_t j = 0; j < n(); ++j) {
@@ -257,18 +280,63 @@ void Strip::store(View2<const float> q, View2<uint8_t> codes, QuantGrid* grid) c
   }
 }
 
-float Strip::storable(int64_t i, float scale) const {
-  const DType type = problem_->grid->scale_type;
-  if (type == DType::kF32) return scale;
-  const int k = exponent_[static_cast<std::size_t>(i)];
-  const float s = std::ldexp(storable_scale(type, std::ldexp(scale, k)), -k);
-  return s > 0 && std::isfinite(s) ? s : scale;
+float Strip::storable(int64_t g, int64_t i, float scale) const {
+  const ScaleRule& rule = problem_->grid->scale_rule;
+  if (rule.is_exact()) return scale;
+  if (rule.has_units()) return storable_scale(rule, s_.unit(g / rule.groups_per_unit, i), scale);
+  const float s = storable_scale(rule, 1.0F, scale * row_unit(i)) / row_unit(i);
+  return s != 0 && std::isfinite(s) ? s : scale;
+}
+
+float Strip::storable_offset(int64_t g, int64_t i, float offset) const {
+  const ScaleRule& rule = problem_->grid->offset_rule;
+  if (rule.has_units()) {
+    return coldpress::storable_offset(rule, s_.offset_unit(g / rule.groups_per_unit, i), offset);
+  }
+  return coldpress::storable_offset(rule, 1.0F, offset * row_unit(i)) / row_unit(i);
+}
+
+bool Strip::is_settled(int64_t i) const {
+  const QuantGrid& grid = *problem_->grid;
+  for (int64_t g = 0; g < s_.scale.rows(); ++g) {
+    const float scale = s_.scale(g, i);
+    if (storable(g, i, scale) != scale) return false;
+    // A zero is the rounded quotient of two stored numbers.
+    const float offset = scale * s_.zero(g, i);
+    if (grid.has_offset && storable_offset(g, i, offset) * s_.inverse(g, i) != s_.zero(g, i)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void Strip::choose_units(const ScaleRule& rule, bool of_offsets, int64_t i, MatrixF* unit) const {
+  const auto count = static_cast<std::size_t>(rule.groups_per_unit);
+  std::vector<float> values(count);
+  const std::vector<float> weights(count, 1.0F);
+  for (int64_t u = 0; u < unit->rows(); ++u) {
+    for (std::size_t k = 0; k < count; ++k) {
+      const int64_t g = u * rule.groups_per_unit + static_cast<int64_t>(k);
+      values[k] = s_.scale(g, i) * (of_offsets ? s_.zero(g, i) : 1.0F) * row_unit(i);
+    }
+    (*unit)(u, i) = choose_unit(rule, values, weights) / row_unit(i);
+  }
 }
 
 void Strip::settle_scales() {
-  if (problem_->grid->scale_type == DType::kF32) return;
-  for (int64_t g = 0; g < scale_.rows(); ++g) {
-    for (int64_t i = 0; i < rows_; ++i) set_scale(g, i, storable(i, scale_(g, i)));
+  const QuantGrid& grid = *problem_->grid;
+  if (grid.scale_rule.is_exact() && !grid.has_offset) return;
+  for (int64_t i = 0; i < rows_; ++i) {
+    if (is_settled(i)) continue;
+    if (grid.has_offset && grid.offset_rule.has_units()) {
+      choose_units(grid.offset_rule, true, i, &s_.offset_unit);
+    }
+    if (grid.scale_rule.has_units()) choose_units(grid.scale_rule, false, i, &s_.unit);
+    for (int64_t g = 0; g < s_.scale.rows(); ++g) {
+      const float offset = s_.scale(g, i) * s_.zero(g, i);
+      set_scale(g, i, storable(g, i, s_.scale(g, i)));
+      if (grid.has_offset) s_.zero(g, i) = storable_offset(g, i, offset) * s_.inverse(g, i);
+    }
   }
 }
 
@@ -277,12 +345,19 @@ void Strip::set_w(View2<const float> w) {
   for (int64_t j = 0; j < n(); ++j) std::copy(w.row(j), w.row(j) + lanes(), w_.row(j));
 }
 
-void Strip::take_grid(const Strip& from, int64_t lane) {
-  for (int64_t g = 0; g < scale_.rows(); ++g) {
-    scale_(g, lane) = from.scale_(g, lane);
-    inverse_scale_(g, lane) = from.inverse_scale_(g, lane);
-    zero_(g, lane) = from.zero_(g, lane);
-  }
+StripScales StripScales::clone() const {
+  return {scale.clone(), inverse.clone(), zero.clone(), unit.clone(), offset_unit.clone()};
+}
+
+void StripScales::take(const StripScales& from, int64_t lane) {
+  const auto take = [lane](const MatrixF& source, MatrixF* target) {
+    for (int64_t g = 0; g < source.rows(); ++g) (*target)(g, lane) = source(g, lane);
+  };
+  take(from.scale, &scale);
+  take(from.inverse, &inverse);
+  take(from.zero, &zero);
+  take(from.unit, &unit);
+  take(from.offset_unit, &offset_unit);
 }
 
 LayerSolution start_solution(const LayerProblem& problem) {
@@ -323,7 +398,7 @@ void finish_strip(const Strip& strip, View2<const float> q, LayerSolution* solut
     if (better) {
       for (int64_t j = 0; j < n; ++j) rounded(j, i) = on_grid(j, i);
     } else {
-      best.take_grid(given, i);
+      best.take_scales(given.all_scales(), i);
     }
   }
   best.store(rounded.view(), solution->codes.view(), &solution->grid);

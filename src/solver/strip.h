@@ -19,6 +19,18 @@
 
 namespace coldpress {
 
+// Scales of a strip's rows: in the row's frame (times 2^-k), but for zeros, which have no unit.
+struct StripScales {
+  MatrixF scale;        // (groups, lanes), not 0
+  MatrixF inverse;      // 1 / scale
+  MatrixF zero;         // (groups, lanes)
+  MatrixF unit;         // (groups / groups_per_unit, lanes); no rows without units
+  MatrixF offset_unit;  // likewise
+
+  StripScales clone() const;
+  void take(const StripScales& from, int64_t lane);
+};
+
 class Strip {
  public:
   // Keeps a pointer to the problem, which must outlive it. Copying is explicit work: clone().
@@ -60,26 +72,28 @@ class Strip {
   // ties may fall to the other side. Only on a strip whose scales have not moved.
   MatrixF given_round_to_nearest() const;
 
-  // Scales, (groups, lanes), in the row's frame (times 2^-k), and zeros.
-  View2<const float> scales() const { return scale_.view(); }
-  View2<const float> zeros() const { return zero_.view(); }
-  View2<const float> inverse_scales() const { return inverse_scale_.view(); }
+  const StripScales& all_scales() const { return s_; }
+  View2<const float> scales() const { return s_.scale.view(); }
+  View2<const float> zeros() const { return s_.zero.view(); }
+  View2<const float> inverse_scales() const { return s_.inverse.view(); }
   int64_t group() const { return problem_->grid->group; }
-  // Replaces the scale of (group g, lane i); must be finite and > 0.
+  // Replaces the scale of (group g, lane i); must be finite and not 0.
   void set_scale(int64_t g, int64_t i, float scale) {
-    scale_(g, i) = scale;
-    inverse_scale_(g, i) = 1.0F / scale;
+    s_.scale(g, i) = scale;
+    s_.inverse(g, i) = 1.0F / scale;
   }
+  // Where the grid's zero_is_free an integer in [0, levels - 1], where it has_offset any number.
+  void set_zero(int64_t g, int64_t i, float zero) { s_.zero(g, i) = zero; }
+  // Takes the scales, zeros and units of `lane` from a strip of the same rows.
+  void take_scales(const StripScales& from, int64_t lane) { s_.take(from, lane); }
 
-  // Rounds every scale to the nearest one that the grid's scale_type can store.
+  // Rounds every scale, and every offset, to the nearest one that the grid can store; units of rows
+  // where something moves are chosen anew.
   void settle_scales();
-  // The storable scale, in the row's frame, nearest to `scale` of lane i.
-  float storable(int64_t i, float scale) const;
-
-  // Only where the grid's zero_is_free; an integer in [0, levels - 1].
-  void set_zero(int64_t g, int64_t i, float zero) { zero_(g, i) = zero; }
-  // Takes the scales and zeros of `lane` from another strip of the same rows.
-  void take_grid(const Strip& from, int64_t lane);
+  // What the grid can store, in the row's frame and on the present units, nearest to a scale or an
+  // offset (scale * zero) of group g and lane i.
+  float storable(int64_t g, int64_t i, float scale) const;
+  float storable_offset(int64_t g, int64_t i, float offset) const;
 
   // f of each row for e' (n, lanes), in the units of H and W. `product` (n, lanes) is scratch.
   std::vector<double> errors(View2<const float> e, View2<float> product) const;
@@ -89,15 +103,16 @@ class Strip {
   void store(View2<const float> q, View2<uint8_t> codes, QuantGrid* grid) const;
 
  private:
+  bool is_settled(int64_t i) const;
+  void choose_units(const ScaleRule& rule, bool of_offsets, int64_t i, MatrixF* unit) const;
+
   const LayerProblem* problem_ = nullptr;
   int64_t row0_ = 0;
   int64_t rows_ = 0;
   MatrixF w_;             // (n, lanes)
   std::vector<float> d_;  // (n)
   std::vector<float> inverse_d_;
-  MatrixF scale_;          // (groups, lanes), in the row's frame
-  MatrixF inverse_scale_;  // (groups, lanes)
-  MatrixF zero_;           // (groups, lanes)
+  StripScales s_;
   std::vector<int> exponent_;
   std::vector<float> thresholds_;  // between the levels of a table grid
 };

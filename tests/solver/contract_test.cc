@@ -4,7 +4,7 @@
 
 #include <cmath>
 
-#include "grid/scale_type.h"
+#include "grid/scale_rule.h"
 #include "tests/solver/layer_problems.h"
 
 namespace coldpress {
@@ -65,9 +65,10 @@ TEST_P(EverySolver, EndsOnScalesThatTheGridCanStore) {
       testing::Fixture f = testing::make_fixture(20, 48, HessianKind::kCorrelated, 7,
                                                  {.bits = 3, .group = 16, .scale_type = type});
       const LayerSolution s = solve(f, 1, {.effort = effort, .refit_rounds = 2});
-      EXPECT_EQ(s.grid.scale_type, type);
+      EXPECT_EQ(s.grid.scale_rule.type, type);
       for (int64_t k = 0; k < s.grid.scale.size(); ++k) {
-        ASSERT_EQ(s.grid.scale.data()[k], storable_scale(type, s.grid.scale.data()[k]));
+        ASSERT_EQ(s.grid.scale.data()[k],
+                  storable_scale(s.grid.scale_rule, 1.0F, s.grid.scale.data()[k]));
       }
       EXPECT_NEAR(s.error, testing::decoded_error(f, s), 1e-4 * s.error);
     }

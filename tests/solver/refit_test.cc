@@ -109,7 +109,7 @@ TEST(RefitScales, InANarrowTypeBeatsRoundingTheBestAndNoSingleStepImproves) {
     in_type += after;
 
     QuantGrid free_grid = f.grid.clone();
-    free_grid.scale_type = DType::kF32;
+    free_grid.scale_rule = {};
     const LayerProblem free_problem{f.w.view(), &f.hessian, &free_grid, {}};
     Strip free(free_problem, 0, 12);
     refit_scales(&free, same_codes.view());
@@ -119,7 +119,7 @@ TEST(RefitScales, InANarrowTypeBeatsRoundingTheBestAndNoSingleStepImproves) {
     for (int64_t g = 0; g < 4; ++g) {
       for (int64_t i = 0; i < 12; ++i) {
         const float s = free.scales()(g, i);
-        scale_group(&same_codes, g, i, strip.storable(i, s) / s);
+        scale_group(&same_codes, g, i, strip.storable(g, i, s) / s);
       }
     }
     rounded += total_error(free, same_codes.view());
@@ -129,7 +129,7 @@ TEST(RefitScales, InANarrowTypeBeatsRoundingTheBestAndNoSingleStepImproves) {
       for (const float step : {1.0F - 0x1p-8F, 1.0F + 0x1p-7F}) {
         const float s = strip.scales()(g, i);
         MatrixF moved = q.clone();
-        scale_group(&moved, g, i, strip.storable(i, s * step) / s);
+        scale_group(&moved, g, i, strip.storable(g, i, s * step) / s);
         EXPECT_GT(total_error(strip, moved.view()), after * (1 - 1e-5));
       }
     }

@@ -8,7 +8,7 @@
 
 #include "grid/fit.h"
 #include "grid/grid.h"
-#include "grid/scale_type.h"
+#include "grid/scale_rule.h"
 
 namespace coldpress {
 namespace {
@@ -26,7 +26,7 @@ GroupRange range_to_grid(float lo, float hi, const GridOptions& o) {
   const float middle = static_cast<float>(1 << (o.bits - 1));
   float scale = o.symmetric ? 2.0F * (std::max(-lo, hi) / top) : hi / top - lo / top;
   if (!is_usable_scale(scale)) return {1.0F, o.symmetric ? middle : 0.0F};
-  scale = storable_scale(o.scale_type, scale);
+  scale = storable_scale({.type = o.scale_type}, 1.0F, scale);
   if (o.symmetric) return {scale, middle};
   return {scale, std::clamp(std::nearbyint(-lo / scale), 0.0F, top)};
 }
@@ -63,7 +63,7 @@ QuantGrid fit(const GridOptions& o, View2<const float> w, std::span<const float>
   grid.rows = w.rows;
   grid.cols = w.cols;
   grid.group = group_columns(o, w.cols);
-  grid.scale_type = o.scale_type;
+  grid.scale_rule.type = o.scale_type;
   grid.levels = 1 << o.bits;
   grid.zero_is_free = !o.symmetric;
   fit_groups(
@@ -74,7 +74,7 @@ QuantGrid fit(const GridOptions& o, View2<const float> w, std::span<const float>
 
 // Scales, and zeros of `bits` bits unless the grid is symmetric.
 double bits_per_weight(const GridOptions& o, int64_t cols) {
-  const double per_group = scale_bits(o.scale_type) + (o.symmetric ? 0.0 : o.bits);
+  const double per_group = scale_bits({.type = o.scale_type}) + (o.symmetric ? 0.0 : o.bits);
   return o.bits + per_group / static_cast<double>(group_columns(o, cols));
 }
 

@@ -96,15 +96,13 @@ constexpr std::array<Start, 8> kStarts = {
 // The best point of a strip so far, row by row. It keeps no copy of the weights.
 struct Best {
   StripRange range;
-  MatrixF scale;              // (groups, lanes), in the rows' frame
-  MatrixF zero;               // (groups, lanes)
+  StripScales scales;
   Matrix<uint8_t> codes;      // (n, lanes)
   std::vector<double> error;  // of each row
 
   explicit Best(const Strip& strip)
       : range{strip.row0(), strip.rows()},
-        scale(strip.scales().rows, strip.lanes()),
-        zero(strip.scales().rows, strip.lanes()),
+        scales(strip.all_scales().clone()),
         codes(strip.n(), strip.lanes()),
         error(static_cast<std::size_t>(strip.rows()), HUGE_VAL) {
     const MatrixF q = strip.start();
@@ -113,21 +111,13 @@ struct Best {
 
   void take(const Strip& from, View2<const float> q, int64_t lane) {
     for (int64_t j = 0; j < from.n(); ++j) codes(j, lane) = from.code(j, lane, q(j, lane));
-    for (int64_t g = 0; g < scale.rows(); ++g) {
-      scale(g, lane) = from.scales()(g, lane);
-      zero(g, lane) = from.zeros()(g, lane);
-    }
+    scales.take(from.all_scales(), lane);
   }
 
   // The problem's strip on the best scales.
   Strip strip(const LayerProblem& problem) const {
     Strip s(problem, range.row0, range.rows);
-    for (int64_t g = 0; g < scale.rows(); ++g) {
-      for (int64_t i = 0; i < range.rows; ++i) {
-        s.set_scale(g, i, scale(g, i));
-        s.set_zero(g, i, zero(g, i));
-      }
-    }
+    for (int64_t i = 0; i < range.rows; ++i) s.take_scales(scales, i);
     return s;
   }
 
