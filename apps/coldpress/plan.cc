@@ -14,6 +14,7 @@
 #include "press_options.h"
 #include "terminal.h"
 #include "tokenizer/pre_tokenizer.h"
+#include "type_options.h"
 #include "verbs.h"
 
 namespace coldpress::cli {
@@ -21,7 +22,8 @@ namespace {
 
 constexpr const char* kExamples =
     "coldpress plan Llama-3.2-1B --bits 4 --group 128\n"
-    "coldpress plan model.gguf --bits 3 --method gptq --json";
+    "coldpress plan model.gguf --bits 3 --method gptq --json\n"
+    "coldpress plan model.gguf --type Q4_K_M --allow-fallback --tensor-type attn_v=q8_0";
 
 // The calibration texts' paths, or what to do to get them. A file that does not exist is an error.
 Result<std::string> describe_texts(const std::string& calibration) {
@@ -88,6 +90,18 @@ Status run_plan_verb(const PressOptions& options) {
   return {};
 }
 
+// What a GGUF file of a mix would hold.
+Status run_types_verb(const PressOptions& options, const MixOptions& mix) {
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<TensorTypeChoice> choices, gguf_types(*model, mix));
+  if (options.json) {
+    fmt::print("{}\n", types_to_json(mix.mix, choices).dump(2));
+  } else {
+    print_types(mix.mix, choices);
+  }
+  return {};
+}
+
 }  // namespace
 
 void add_plan(CLI::App& app, Run& run) {
@@ -95,7 +109,17 @@ void add_plan(CLI::App& app, Run& run) {
       app, "plan", "Show what quantize would do to every tensor; reads no weights", kExamples);
   auto options = std::make_shared<PressOptions>();
   add_press_options(*verb, *options);
-  verb->callback([=, &run] { run = [options] { return run_plan_verb(*options); }; });
+  auto types = std::make_shared<TypeOptions>();
+  CLI::Option* type = add_type_options(*verb, *types);
+  CLI::Option* bits = verb->get_option("--bits");
+  bits->required(false)->excludes(type);
+  verb->callback([=, &run] {
+    if (bits->count() + type->count() == 0) throw CLI::RequiredError("--bits or --type");
+    run = [options, types] {
+      return types->mix.mix.empty() ? run_plan_verb(*options)
+                                    : run_types_verb(*options, types->mix);
+    };
+  });
 }
 
 }  // namespace coldpress::cli

@@ -48,4 +48,12 @@ Result<EvalResult> evaluate_perplexity(const Model& model, const Tokenizer& toke
 Result<std::vector<double>> score_windows(const Model& model, const EvalWindows& windows,
                                           const EvalProgress& progress, ThreadPool& pool);
 
+// The text's windows, as the options' protocol reads and cuts it.
+Result<EvalWindows> text_windows(const Tokenizer& tokenizer, std::string_view text,
+                                 const EvalOptions& options);
+
+// The result for the NLLs of all scored tokens; `seconds` is left to the caller.
+EvalResult summarise_nll(const std::vector<double>& nll, const EvalWindows& windows,
+                         EvalProtocol protocol, std::string_view text);
+
 }  // namespace coldpress

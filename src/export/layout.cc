@@ -13,19 +13,10 @@
 namespace coldpress {
 namespace {
 
-std::optional<int32_t> ggml_type_by_name(const std::string& name) {
-  constexpr int32_t kIds = 256;  // ggml's ids are small; unknown ones are skipped
-  for (int32_t id = 0; id < kIds; ++id) {
-    const auto info = ggml_type_info(id);
-    if (info.has_value() && info->name == name) return id;
-  }
-  return std::nullopt;
-}
-
 // Whether a matrix holds weights of a type that load() decodes.
 bool can_be_dense(const Model& model, const SourceTensor& t) {
   if (model.is_gguf()) {
-    const auto type = ggml_type_by_name(t.type);
+    const auto type = ggml_type_from_name(t.type);
     const auto info = type.has_value() ? ggml_type_info(*type) : std::nullopt;
     return info.has_value() && info->decodable;
   }
@@ -56,7 +47,7 @@ Result<OutputTensor> same_container(const ExportRequest& request, const SourceTe
   }
   out.stored_type = t.type;
   const auto dtype = dtype_from_name(t.type);
-  const auto ggml_type = ggml_type_by_name(t.type);
+  const auto ggml_type = ggml_type_from_name(t.type);
   if (target == Naming::kHf ? !dtype.has_value() : !ggml_type.has_value()) {
     return unsupported(fmt::format("{}: tensor \"{}\" is stored as {}, which cannot be written",
                                    model.path().string(), t.name, t.type));

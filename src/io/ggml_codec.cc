@@ -2,6 +2,7 @@
 
 #include <ggml.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -35,6 +36,20 @@ std::optional<GgmlTypeInfo> ggml_type_info(int32_t type) {
   info.is_quantised = traits->is_quantized;
   info.decodable = type == GGML_TYPE_F32 || type == GGML_TYPE_F64 || traits->to_float != nullptr;
   return info;
+}
+
+std::optional<int32_t> ggml_type_from_name(std::string_view name) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
+  for (int32_t id = 0; id < GGML_TYPE_COUNT; ++id) {
+    const ggml_type_traits* traits = traits_of(id);
+    if (traits == nullptr) continue;
+    const std::string_view known = traits->type_name;
+    if (std::equal(known.begin(), known.end(), name.begin(), name.end(),
+                   [&](char a, char b) { return lower(a) == lower(b); })) {
+      return id;
+    }
+  }
+  return std::nullopt;
 }
 
 std::optional<uint64_t> ggml_row_bytes(int32_t type, int64_t cols) {

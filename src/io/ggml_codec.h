@@ -24,6 +24,7 @@ inline constexpr int32_t kGgmlF16 = 1;
 inline constexpr int32_t kGgmlBF16 = 30;
 
 std::optional<GgmlTypeInfo> ggml_type_info(int32_t type);  // nullopt: unknown or removed type id
+std::optional<int32_t> ggml_type_from_name(std::string_view name);  // "q4_1"; any case
 // Bytes of a row of `cols` elements; nullopt if cols is not a multiple of the block or overflows.
 std::optional<uint64_t> ggml_row_bytes(int32_t type, int64_t cols);
 // Decodes whole rows: `bytes` must be exactly rows * ggml_row_bytes. False if not decodable.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -160,13 +161,65 @@ TEST_F(PlanVerb, RefusesAnUnknownMethodAndListsTheKnown) {
 }
 
 TEST_F(PlanVerb, RefusesBadValuesAsUsageErrors) {
-  expect_refusal(plan({}), 2, {"--bits"});
+  expect_refusal(plan({}), 2, {"--bits", "--type"});
   expect_refusal(plan({"--bits", "9"}), 2, {"--bits"});
   expect_refusal(plan({"--bits", "3", "--group", "some"}), 2, {"--group", "some"});
   expect_refusal(plan({"--bits", "3", "--clip", "tight"}), 2, {"--clip"});
   expect_refusal(plan({"--bits", "3", "--dense-type", "f8"}), 2, {"--dense-type"});
   expect_refusal(plan({"--bits", "3", "--effort", "6"}), 2, {"--effort"});
   expect_refusal(plan({"--bits", "3", "--threads", "0"}), 2, {"--threads"});
+}
+
+TEST_F(PlanVerb, ShowsTheTypesOfAMix) {
+  const CommandResult result = plan({"--type", "q4_k_m", "--allow-fallback"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, ContainsRegex("output.weight +264x128 +f16 +q8_0 +35904 +8.5000"));
+  EXPECT_THAT(result.out, ContainsRegex("blk.0.attn_q.weight +128x128 .* instead of q4_K"));
+  EXPECT_THAT(result.out, ContainsRegex("blk.1.attn_norm.weight +128 +f32 +f32 +512 .* kept"));
+  EXPECT_THAT(result.out, ContainsRegex("Q4_K_M: 16 of 21 tensors quantised, [0-9]+ bytes, "));
+}
+
+TEST_F(PlanVerb, EachOptionOfTheTypesCounts) {
+  const auto types = [&](std::vector<std::string> options) {
+    const Json json = plan_json(std::move(options));
+    std::map<std::string, std::string> out;
+    uint64_t bytes = 0;
+    for (const Json& tensor : json["tensors"]) {
+      out[tensor["name"]] = tensor["type"];
+      bytes += tensor["bytes"].get<uint64_t>();
+    }
+    EXPECT_EQ(json["bytes"], bytes);
+    return out;
+  };
+  const std::string q = "blk.0.attn_q.weight";
+  const std::string v = "blk.0.attn_v.weight";
+  auto plain = types({"--type", "Q4_0"});
+  EXPECT_EQ(plain["output.weight"], "q8_0");
+  EXPECT_EQ(plain["token_embd.weight"], "q4_0");
+  EXPECT_EQ(plain[q], "q4_0");
+  EXPECT_EQ(types({"--type", "Q4_0", "--pure"})["output.weight"], "q4_0");
+  auto ruled =
+      types({"--type", "Q4_0", "--tensor-type", "attn_[kv]=q8_0", "--tensor-type", "blk.0=iq4_nl"});
+  EXPECT_EQ(ruled[v], "q8_0");
+  EXPECT_EQ(ruled[q], "iq4_nl");
+  EXPECT_EQ(ruled["blk.1.attn_q.weight"], "q4_0");
+  EXPECT_EQ(types({"--type", "Q4_0", "--output-tensor-type", "f16"})["output.weight"], "f16");
+  EXPECT_EQ(types({"--type", "Q4_0", "--token-embedding-type", "Q5_1"})["token_embd.weight"],
+            "q5_1");
+}
+
+TEST_F(PlanVerb, TypesThatDoNotFitAreRefusedWithTheirCost) {
+  expect_refusal(plan({"--type", "Q4_K_S"}), 1,
+                 {"do not fit", "128 columns", "q4_K", "bytes more", "--allow-fallback"});
+}
+
+TEST_F(PlanVerb, TypesAreCheckedAsUsage) {
+  expect_refusal(plan({"--type", "Q9_K"}), 2, {"Q9_K", "Q4_K_M"});
+  expect_refusal(plan({"--type", "Q4_0", "--bits", "4"}), 2, {"--bits", "--type"});
+  expect_refusal(plan({"--bits", "4", "--pure"}), 2, {"--pure", "--type"});
+  expect_refusal(plan({"--type", "Q4_0", "--tensor-type", "attn_v"}), 2, {"REGEX=TYPE"});
+  expect_refusal(plan({"--type", "Q4_0", "--output-tensor-type", "q9"}), 2, {"q9"});
+  expect_refusal(plan({"--type", "Q4_0", "--token-embedding-type", "i8"}), 2, {"i8"});
 }
 
 TEST_F(PlanVerb, RefusesAMissingText) {
