@@ -126,7 +126,7 @@ Status run_model(const Options& o) {
   ThreadPool pool(threads);
   ProgressBar bar("comparing");
   DriverHooks hooks;
-  hooks.put = [](const std::string&, View2<const float>) { return Status(); };
+  hooks.put = [](const std::string&, const PressedTensor&) { return Status(); };
   hooks.progress = [&](const Progress& p) {
     bar.update(p.done, p.total, fmt::format("block {}/{}", p.block + 1, p.blocks));
   };

@@ -15,6 +15,7 @@
 #include "press_options.h"
 #include "report/record.h"
 #include "terminal.h"
+#include "type_options.h"
 #include "verbs.h"
 
 namespace coldpress::cli {
@@ -74,14 +75,21 @@ Status run_quantize(const PressOptions& options) {
                         COLDPRESS_VERSION,
                         options.tokenizer_pre};
   request.split_bytes = options.split_bytes;
+  for (const PlannedTensor& tensor : plan.tensors) {
+    if (tensor.ggml_type >= 0) request.block_types[tensor.name] = tensor.ggml_type;
+  }
+  if (!options.recipe.types.mix.empty()) {
+    COLDPRESS_ASSIGN_OR_RETURN(const Mix mix, find_mix(options.recipe.types.mix));
+    request.gguf_file_type = mix.file_type;
+  }
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
   COLDPRESS_ASSIGN_OR_RETURN(const CalibrationWindows windows, read_windows(options));
 
   ThreadPool pool(threads);
   ProgressBar bar("pressing");
   DriverHooks hooks;
-  hooks.put = [&sink](const std::string& name, View2<const float> values) {
-    return sink->put(name, values);
+  hooks.put = [&sink](const std::string& name, const PressedTensor& tensor) {
+    return sink->put(name, tensor);
   };
   hooks.progress = [&bar](const Progress& p) {
     bar.update(p.done, p.total,
@@ -109,11 +117,19 @@ void add_quantize(CLI::App& app, Run& run) {
   CLI::App* verb = add_verb(app, "quantize", "Press a model to 2-8 bits per weight", kExamples);
   auto options = std::make_shared<PressOptions>();
   add_press_options(*verb, *options);
+  auto types = std::make_shared<TypeOptions>();
+  CLI::Option* type = add_type_options(*verb, *types);
+  CLI::Option* bits = verb->get_option("--bits");
+  bits->required(false)->excludes(type);
   verb->add_option("-o,--out", options->out,
                    "Model to write: NAME.gguf, or the name of a safetensors folder")
       ->required();
   add_split_option(*verb, options->split_bytes);
-  verb->callback([=, &run] { run = [options] { return run_quantize(*options); }; });
+  verb->callback([=, &run] {
+    if (bits->count() + type->count() == 0) throw CLI::RequiredError("--bits or --type");
+    options->recipe.types = types->mix;
+    run = [options] { return run_quantize(*options); };
+  });
 }
 
 }  // namespace coldpress::cli

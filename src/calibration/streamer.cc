@@ -82,17 +82,9 @@ Status CalibrationStreamer::embed(const HeadWeights& head) {
   return error.status();
 }
 
-Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int block, int stage,
-                                            const std::vector<Tap>& taps) {
-  const auto at_stage = static_cast<std::size_t>(stage);
-  const int64_t previous_width = stage > 0 ? taps[at_stage - 1].width : 0;
-  const int64_t tap_width = at_stage < taps.size() ? taps[at_stage].width : 0;
-  // Experts' slots are rows of their own.
-  const int64_t slots = at_stage < taps.size() ? taps[at_stage].slots() : 1;
-  const bool routes =
-      at_stage < taps.size() && taps[at_stage].by_expert && slots == 1 && stage == 2;
-  if (routes) routes_.resize(static_cast<std::size_t>(windows_.count()));
-  Gram gram(tap_width / slots);
+template <typename Fill>
+Result<Gram> CalibrationStreamer::sum_gram(int64_t width, int64_t slots, Fill fill) {
+  Gram gram(width / slots);
   FirstError error;
   Turnstile turnstile;
   std::vector<StreamTimes> spent(static_cast<std::size_t>(pool_.threads()));
@@ -101,28 +93,17 @@ Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int blo
     const auto at = static_cast<std::size_t>(worker);
     MatrixF& tap = tap_scratch_[at];
     MatrixF& sum = gram_scratch_[at];
-    if (tap.rows() != windows_.length || tap.cols() != tap_width || sum.rows() != gram.n()) {
-      tap = MatrixF(windows_.length, tap_width);
-      sum = MatrixF(tap_width / slots, tap_width / slots);
+    if (tap.rows() != windows_.length || tap.cols() != width || sum.rows() != gram.n()) {
+      tap = MatrixF(windows_.length, width);
+      sum = MatrixF(width / slots, width / slots);
     }
     const int64_t first = shard * kWindowsPerShard;
     const int64_t last = std::min(windows_.count(), first + kWindowsPerShard);
     for (int64_t w = first; w < last; ++w) {
       const double start = now();
-      const View2<float> previous = store_.tap(w, previous_width);
-      const Status status =
-          runners_[at].run(weights, block, stage, store_.residual(w),
-                           previous_width > 0 ? View2<const float>(previous) : View2<const float>(),
-                           tap_width > 0 ? tap.view() : View2<float>());
-      error.note(shard, status);
-      if (routes && status.ok()) {
-        error.note(shard, runners_[at].route(weights, block, tap.view(),
-                                             routes_[static_cast<std::size_t>(w)]));
-      }
+      error.note(shard, fill(runners_[at], w, width > 0 ? tap.view() : View2<float>()));
       const double middle = now();
-      if (tap_width > 0) {
-        std::memcpy(store_.tap(w, tap_width).data, tap.data(),
-                    static_cast<std::size_t>(tap.size()) * sizeof(float));
+      if (width > 0) {
         const View2<const float> rows(tap.data(), windows_.length * slots, gram.n());
         syrk_lower(1.0F, rows, w == first ? 0.0F : 1.0F, sum.view());
       }
@@ -131,7 +112,7 @@ Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int blo
     }
     const double start = now();
     turnstile.in_order(shard, [&] {
-      if (tap_width > 0) gram.add(sum.view(), (last - first) * windows_.length * slots);
+      if (width > 0) gram.add(sum.view(), (last - first) * windows_.length * slots);
     });
     spent[at].gram += now() - start;
   });
@@ -141,6 +122,40 @@ Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int blo
   }
   if (!error.status().ok()) return error.status();
   return gram;
+}
+
+Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int block, int stage,
+                                            const std::vector<Tap>& taps) {
+  const auto at_stage = static_cast<std::size_t>(stage);
+  const int64_t previous_width = stage > 0 ? taps[at_stage - 1].width : 0;
+  const int64_t width = at_stage < taps.size() ? taps[at_stage].width : 0;
+  // Experts' slots are rows of their own.
+  const int64_t slots = at_stage < taps.size() ? taps[at_stage].slots() : 1;
+  const bool routes =
+      at_stage < taps.size() && taps[at_stage].by_expert && slots == 1 && stage == 2;
+  if (routes) routes_.resize(static_cast<std::size_t>(windows_.count()));
+  return sum_gram(width, slots, [&](StageRunner& runner, int64_t w, View2<float> tap) -> Status {
+    const View2<float> previous = store_.tap(w, previous_width);
+    COLDPRESS_RETURN_IF_ERROR(
+        runner.run(weights, block, stage, store_.residual(w),
+                   previous_width > 0 ? View2<const float>(previous) : View2<const float>(), tap));
+    if (routes) {
+      COLDPRESS_RETURN_IF_ERROR(
+          runner.route(weights, block, tap, routes_[static_cast<std::size_t>(w)]));
+    }
+    if (width > 0) {
+      std::memcpy(store_.tap(w, width).data, tap.data,
+                  static_cast<std::size_t>(tap.rows * tap.cols) * sizeof(float));
+    }
+    return {};
+  });
+}
+
+Result<Gram> CalibrationStreamer::head_gram(const HeadWeights& head) {
+  return sum_gram(store_.residual(0).cols, 1,
+                  [&](StageRunner& runner, int64_t w, View2<float> tap) {
+                    return runner.final_norm(head, store_.residual(w), tap);
+                  });
 }
 
 Gram CalibrationStreamer::expert_gram(const Tap& tap, int64_t expert) {

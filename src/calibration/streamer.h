@@ -34,6 +34,9 @@ class CalibrationStreamer {
   Result<Gram> run_stage(const BlockWeights& weights, int block, int stage,
                          const std::vector<Tap>& taps);
 
+  // After the last block: the Gram of what the head reads.
+  Result<Gram> head_gram(const HeadWeights& head);
+
   // Grams of experts first, ..., first + count - 1, each over the rows of the last tap, `tap`, that
   // are routed to it and no others. Rows are gathered from the store; no copy of it is made.
   std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count);
@@ -50,6 +53,10 @@ class CalibrationStreamer {
   std::vector<Routes> routes_;         // per window, of the current block
   StreamTimes times_;
 
+  // The Gram of (windows * length * slots) rows of width / slots; fill(runner, w, tap) computes
+  // those of window w into tap (length, width).
+  template <typename Fill>
+  Result<Gram> sum_gram(int64_t width, int64_t slots, Fill fill);
   Gram expert_gram(const Tap& tap, int64_t expert);
 };
 

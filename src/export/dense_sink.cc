@@ -31,16 +31,17 @@ std::vector<ExportedTensor> DenseSink::tensors() const {
   return out;
 }
 
-Status DenseSink::put(const std::string& source_name, View2<const float> values) {
+Status DenseSink::put(const std::string& source_name, const PressedTensor& tensor) {
   const auto [first, last] = quantised_.equal_range(source_name);
   COLDPRESS_CHECK(first != last && received_.insert(source_name).second);
   for (auto it = first; it != last; ++it) {
-    COLDPRESS_RETURN_IF_ERROR(put_piece(it->second, values));
+    COLDPRESS_RETURN_IF_ERROR(put_piece(it->second, tensor));
   }
   return {};
 }
 
-Status DenseSink::put_piece(Place place, View2<const float> values) {
+Status DenseSink::put_piece(Place place, const PressedTensor& pressed) {
+  const View2<const float> values = pressed.values;
   const OutputTensor& tensor = layout_[place.tensor];
   ValueHash& hash = hashes_[{tensor.name, place.piece}];
   if (tensor.pieces.empty()) {
@@ -50,14 +51,16 @@ Status DenseSink::put_piece(Place place, View2<const float> values) {
     COLDPRESS_CHECK(stored_rows == tensor.shape[0] * (stacked ? tensor.shape[1] : 1) &&
                     stored_cols == tensor.shape.back());
     hash = hash_values(values);
-    encode_exact(tensor, values, buffer_);
+    encode_exact(tensor, pressed, buffer_);
     return write(tensor, buffer_);
   }
   const Piece& piece = tensor.pieces[place.piece];
   COLDPRESS_CHECK(piece.row + piece.rows <= values.rows && values.cols == tensor.shape.back());
   const View2<const float> rows = values.row_range(piece.row, piece.rows);
   hash = hash_values(rows);
-  encode_exact(tensor, rows, buffer_);
+  PressedTensor part{rows, {}};
+  if (pressed.blocks.rows > 0) part.blocks = pressed.blocks.row_range(piece.row, piece.rows);
+  encode_exact(tensor, part, buffer_);
   Unfinished& whole = unfinished_[place.tensor];
   const std::size_t row_bytes = buffer_.size() / static_cast<std::size_t>(piece.rows);
   const std::size_t at = static_cast<std::size_t>(piece.at) * row_bytes;

@@ -17,7 +17,7 @@ namespace coldpress {
 class DenseSink : public ExportSink {
  public:
   std::vector<ExportedTensor> tensors() const final;
-  Status put(const std::string& source_name, View2<const float> values) final;
+  Status put(const std::string& source_name, const PressedTensor& tensor) final;
   Status finish(const ExportManifest& manifest) final;
 
  protected:
@@ -47,7 +47,7 @@ class DenseSink : public ExportSink {
     std::vector<std::byte> bytes;
     std::size_t pieces = 0;
   };
-  Status put_piece(Place place, View2<const float> values);
+  Status put_piece(Place place, const PressedTensor& pressed);
 
   std::multimap<std::string, Place> quantised_;  // by source name
   std::set<std::string> received_;               // source names

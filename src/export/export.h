@@ -3,8 +3,12 @@
 // name only after it has been opened again and compared with what went in.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +32,9 @@ struct ExportRequest {
   // GGUF: tensors of at most this many bytes per file (but at least one tensor), as
   // NAME-00001-of-0000N.gguf where they need more than one file; 0: one file.
   uint64_t split_bytes = 0;
+  // GGUF: ggml types of quantised tensors that are stored in blocks instead of the dense type.
+  std::map<std::string, int32_t> block_types = {};
+  std::optional<uint32_t> gguf_file_type = {};  // general.file_type; none: the dense type's
 };
 
 // The record of the run that goes with the weights.
@@ -52,6 +59,12 @@ struct ExportedTensor {
   std::vector<int64_t> shape = {};  // of a dropped one
 };
 
+// What a quantised tensor became.
+struct PressedTensor {
+  View2<const float> values;      // (out, in), as every reader will see them
+  View2<const std::byte> blocks;  // packed rows, (out, bytes of a row); empty: stored densely
+};
+
 // One output being written. Destroying it before finish() has succeeded leaves nothing behind.
 class ExportSink {
  public:
@@ -59,9 +72,9 @@ class ExportSink {
 
   // Every tensor of the output, in its order, then the dropped ones; known from the start.
   virtual std::vector<ExportedTensor> tensors() const = 0;
-  // A quantised tensor, (out, in). Each value must be exactly representable in the dense type, and
-  // the name one of the request's, given once: both are CHECKed.
-  virtual Status put(const std::string& source_name, View2<const float> values) = 0;
+  // A quantised tensor. Each value must be exactly representable in the dense type, or be what the
+  // blocks decode to, and the name one of the request's, given once: all are CHECKed.
+  virtual Status put(const std::string& source_name, const PressedTensor& tensor) = 0;
   // Writes the rest, opens the result again, compares every tensor with what it must be (bit for
   // bit), and only then gives it its final name.
   virtual Status finish(const ExportManifest& manifest) = 0;

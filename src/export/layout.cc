@@ -125,6 +125,20 @@ Result<Layout> plan_layout(const ExportRequest& request, Naming target) {
                                same_container(request, t, quantised.contains(t.name), target));
     layout.tensors.push_back(std::move(out));
   }
+  for (OutputTensor& out : layout.tensors) {
+    if (out.how != OutputTensor::How::kQuantised) continue;
+    const auto type =
+        request.block_types.find(out.pieces.empty() ? out.source : out.pieces.front().source);
+    if (type == request.block_types.end()) continue;
+    if (target == Naming::kHf) {
+      return invalid_argument(
+          fmt::format("{}: only a GGUF file can hold {} blocks; name the output NAME.gguf",
+                      request.out.string(), ggml_type_info(type->second)->name));
+    }
+    out.in_blocks = true;
+    out.ggml_type = type->second;
+    out.stored_type = ggml_type_info(type->second)->name;
+  }
   for (const SetAside& part : model.set_aside()) {
     layout.dropped.push_back(
         {part.name, "", "", OutputTensor::How::kDropped, part.reason, part.shape});
@@ -169,9 +183,34 @@ Result<std::span<const std::byte>> stored_bytes(const Model& model, const Output
   return std::span<const std::byte>(buffer);
 }
 
-void encode_exact(const OutputTensor& tensor, View2<const float> values,
+namespace {
+
+// Packed rows in the order in which they are stored.
+void encode_blocks(const OutputTensor& tensor, const PressedTensor& pressed,
+                   std::vector<std::byte>& buffer) {
+  const View2<const std::byte> blocks = pressed.blocks;
+  COLDPRESS_CHECK(blocks.rows == pressed.values.rows && !tensor.transposed);
+  const auto row_bytes = static_cast<std::size_t>(blocks.cols);
+  buffer.resize(static_cast<std::size_t>(blocks.rows) * row_bytes);
+  std::vector<float> decoded(static_cast<std::size_t>(pressed.values.cols));
+  for (int64_t r = 0; r < blocks.rows; ++r) {
+    const int64_t from = source_row(tensor, r);
+    const std::span<std::byte> row(buffer.data() + static_cast<std::size_t>(r) * row_bytes,
+                                   row_bytes);
+    std::memcpy(row.data(), blocks.row(from), row_bytes);
+    COLDPRESS_CHECK(decode_ggml(tensor.ggml_type, row, pressed.values.cols, decoded));
+    COLDPRESS_CHECK(
+        std::memcmp(decoded.data(), pressed.values.row(from), decoded.size() * sizeof(float)) == 0);
+  }
+}
+
+}  // namespace
+
+void encode_exact(const OutputTensor& tensor, const PressedTensor& pressed,
                   std::vector<std::byte>& buffer) {
-  const MatrixF stored = in_stored_order(tensor, values);
+  COLDPRESS_CHECK(tensor.in_blocks == (pressed.blocks.rows > 0));
+  if (tensor.in_blocks) return encode_blocks(tensor, pressed, buffer);
+  const MatrixF stored = in_stored_order(tensor, pressed.values);
   const std::span<const float> flat(stored.data(), static_cast<std::size_t>(stored.size()));
   buffer.resize(flat.size() * static_cast<std::size_t>(dtype_size(tensor.dtype)));
   std::vector<float> decoded(flat.size());

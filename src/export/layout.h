@@ -34,6 +34,7 @@ struct OutputTensor {
   How how = How::kCopied;
   DType dtype = DType::kF32;  // safetensors, and the type values are encoded to
   int32_t ggml_type = 0;      // GGUF
+  bool in_blocks = false;     // quantised, as packed rows of ggml_type
   std::string stored_type;    // as the container spells it
   std::vector<int64_t> rows;  // row r is the source's row rows[r] (model/convention.h); empty: r
   bool transposed = false;    // a linear that is stored as (in, out)
@@ -61,8 +62,8 @@ int64_t source_row(const OutputTensor& tensor, int64_t r);
 // The bytes to store for a tensor that was not quantised: the source's own, or `buffer` filled.
 Result<std::span<const std::byte>> stored_bytes(const Model& model, const OutputTensor& tensor,
                                                 std::vector<std::byte>& buffer);
-// The bytes to store for quantised values; CHECKs that they are exact in the tensor's type.
-void encode_exact(const OutputTensor& tensor, View2<const float> values,
+// The bytes to store for a quantised tensor; CHECKs that they decode to its values.
+void encode_exact(const OutputTensor& tensor, const PressedTensor& pressed,
                   std::vector<std::byte>& buffer);
 
 }  // namespace coldpress

@@ -139,6 +139,8 @@ class BlockWeights {
 class HeadWeights {
  public:
   static Result<HeadWeights> load(const Model& model);
+  // Replaces a matrix that is there; `value` has its shape.
+  void replace(const std::string& role, MatrixF value);
   const MatrixF* find(
       const std::string& role) const;  // "token_embd", "output_norm", "output" (if untied), ...
 
@@ -172,6 +174,9 @@ class StageRunner {
 
   // Where the block's router sends the tokens of a window, given its tap 2 (tokens, hidden).
   Status route(const BlockWeights& weights, int block, View2<const float> ffn_in, Routes& routes);
+
+  // out <- the final norm of the given residual rows: what the head reads. Both (rows, hidden).
+  Status final_norm(const HeadWeights& head, View2<const float> residual, View2<float> out);
 
   // logits (rows, vocab) of the given residual rows: final norm, head, scale, soft-capping.
   Status logits(const HeadWeights& head, View2<const float> residual, View2<float> logits);

@@ -18,6 +18,14 @@ constexpr int64_t kFixedNodes = 64;  // of a stage without attention: never reac
 
 bool is_contiguous(View2<const float> v) { return v.rows <= 1 || v.stride == v.cols; }
 
+ggml_tensor* normed(BlockGraph& b, const HeadWeights& head, View2<const float> residual) {
+  const MatrixF* gain = head.find("output_norm");
+  const MatrixF* bias = head.find("output_norm_bias");
+  COLDPRESS_CHECK(gain != nullptr);
+  return b.norm(b.leaf(residual), b.leaf(gain->view()),
+                bias == nullptr ? nullptr : b.leaf(bias->view()));
+}
+
 }  // namespace
 
 struct StageRunner::State {
@@ -132,21 +140,28 @@ Status StageRunner::route(const BlockWeights& weights, int block, View2<const fl
   return state_->experts.route(ffn_in, routes);
 }
 
+Status StageRunner::final_norm(const HeadWeights& head, View2<const float> residual,
+                               View2<float> out) {
+  BlockGraph& b = state_->b;
+  COLDPRESS_CHECK(is_contiguous(residual) && is_contiguous(out));
+  COLDPRESS_CHECK(residual.rows == out.rows && residual.cols == out.cols);
+  if (residual.rows == 0) return {};
+  b.ctx = b.graph.begin(kFixedNodes);
+  b.finish(normed(b, head, residual), out);
+  return b.graph.compute();
+}
+
 Status StageRunner::logits(const HeadWeights& head, View2<const float> residual,
                            View2<float> logits) {
   BlockGraph& b = state_->b;
-  const MatrixF* gain = head.find("output_norm");
-  const MatrixF* bias = head.find("output_norm_bias");
   const MatrixF* output = head.find("output");
   if (output == nullptr) output = head.find("token_embd");
-  COLDPRESS_CHECK(gain != nullptr && output != nullptr);
+  COLDPRESS_CHECK(output != nullptr);
   COLDPRESS_CHECK(is_contiguous(residual) && is_contiguous(logits));
   COLDPRESS_CHECK(residual.rows == logits.rows && logits.cols == output->rows());
   if (residual.rows == 0) return {};
   b.ctx = b.graph.begin(kFixedNodes);
-  ggml_tensor* y = b.norm(b.leaf(residual), b.leaf(gain->view()),
-                          bias == nullptr ? nullptr : b.leaf(bias->view()));
-  y = ggml_mul_mat(b.ctx, b.leaf(output->view()), y);
+  ggml_tensor* y = ggml_mul_mat(b.ctx, b.leaf(output->view()), normed(b, head, residual));
   b.graph.place(y, logits.data);
   if (b.config.logit_scale != 1.0) {
     y = ggml_scale_inplace(b.ctx, y, static_cast<float>(b.config.logit_scale));

@@ -98,4 +98,14 @@ const MatrixF* HeadWeights::find(const std::string& role) const {
   return find_entry(entries_, role);
 }
 
+void HeadWeights::replace(const std::string& role, MatrixF value) {
+  for (Entry& entry : entries_) {
+    if (entry.role != role) continue;
+    COLDPRESS_CHECK(value.rows() == entry.value.rows() && value.cols() == entry.value.cols());
+    entry.value = std::move(value);
+    return;
+  }
+  COLDPRESS_CHECK(false);
+}
+
 }  // namespace coldpress

@@ -4,20 +4,24 @@
 
 #include "calibration/streamer.h"
 #include "pipeline/press.h"
+#include "pipeline/press_head.h"
 
 namespace coldpress {
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
                            const DriverHooks& hooks, ThreadPool& pool) {
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(plan.recipe.method));
-  COLDPRESS_ASSIGN_OR_RETURN(const GridKind* kind, find_grid(plan.recipe.grid.kind));
-  Run run{plan, *method, *kind, hooks, pool, {}, 0, static_cast<int>(model.config().blocks)};
-  for (const PlannedTensor& t : plan.tensors) run.linears += t.linears;
+  Run run{plan, *method, hooks, pool, {}, 0, static_cast<int>(model.config().blocks), {}};
+  for (const PlannedTensor& t : plan.tensors) {
+    run.linears += t.linears;
+    run.planned[t.name] = &t;
+  }
   PhaseTimes& seconds = run.report.seconds;
   {
     const Stopwatch total(&seconds.total);
     CalibrationStreamer streamer(model, windows, pool);
     {
-      COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
+      COLDPRESS_ASSIGN_OR_RETURN(HeadWeights head, HeadWeights::load(model));
+      COLDPRESS_RETURN_IF_ERROR(press_embedding(run, model, &head));
       COLDPRESS_RETURN_IF_ERROR(streamer.embed(head));
     }
     for (int block = 0; block < run.blocks; ++block) {
@@ -32,6 +36,8 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, const Calibrati
         COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], gram, streamer, weights));
       }
     }
+    COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
+    COLDPRESS_RETURN_IF_ERROR(press_head(run, model, head, streamer));
     seconds.forward = streamer.times().forward / pool.threads();
     seconds.gram = streamer.times().gram / pool.threads();
   }

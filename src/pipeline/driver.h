@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "calibration/windows.h"
+#include "export/export.h"
 #include "model/model.h"
 #include "parallel/thread_pool.h"
 #include "pipeline/plan.h"
@@ -19,7 +20,7 @@ struct TensorReport {
   std::string name;
   std::string role;
   std::string tap;
-  int block = 0;
+  int block = 0;  // -1: outside the blocks
   int64_t rows = 0;
   int64_t cols = 0;
   double error = 0;      // relative: f / tr(W H W^T)
@@ -64,8 +65,9 @@ struct Progress {
 };
 
 struct DriverHooks {
-  // Receives each quantised tensor, (out, in), exactly representable in the plan's dense type.
-  std::function<Status(const std::string& name, View2<const float> values)> put;
+  // Receives each quantised tensor: values that are exact in the plan's dense type, or what its
+  // blocks decode to.
+  std::function<Status(const std::string& name, const PressedTensor& tensor)> put;
   std::function<void(const Progress&)> progress;  // may be empty
   // Sees each layer problem as it was solved, before its weights give way to the result. May be
   // empty.

@@ -136,7 +136,8 @@ Json make_manifest(const Model& model, const Plan& plan, const CalibrationWindow
 }
 
 Json reproducible_part(Json manifest) {
-  for (const char* key : {"seconds", "threads", "peak_rss_bytes", "predicted_peak_bytes"}) {
+  for (const char* key :
+       {"seconds", "threads", "peak_rss_bytes", "predicted_peak_bytes", "tensors"}) {
     manifest.erase(key);
   }
   manifest["source"].erase("path");

@@ -21,7 +21,8 @@ Json make_manifest(const Model& model, const Plan& plan, const CalibrationWindow
                    const RunReport& report, const RunEnvironment& environment);
 
 // The part of a manifest that the plan alone decides: no times, no memory, no thread count, no
-// paths. This goes inside output files, so that the same plan gives the same bytes.
+// paths; and no rows of tensors, which would make it long. This goes inside output files, so that
+// the same plan gives the same bytes.
 Json reproducible_part(Json manifest);
 
 }  // namespace coldpress

@@ -7,7 +7,9 @@
 
 #include "calibration/streamer.h"
 #include "grid/table.h"
+#include "io/ggml_codec.h"
 #include "model/extras.h"
+#include "pipeline/plan_types.h"
 #include "solver/outliers.h"
 #include "solver/table.h"
 
@@ -79,6 +81,108 @@ Result<const SolverMethod*> find_init(const Recipe& recipe, const SolverMethod& 
   return init;
 }
 
+using Types = std::map<std::string, SourceType>;
+
+// The grid of a tensor that becomes blocks of `type`.
+void plan_blocks(const SourceType& type, PlannedTensor* t) {
+  t->grid = {};
+  t->grid.kind = type.kind->name;
+  t->grid.bits = type.kind->fixed_bits;
+  t->ggml_type = type.ggml_type;
+  t->stored_type = ggml_type_info(type.ggml_type)->name;
+}
+
+void count_bytes(const Plan& plan, int64_t rows, int64_t cols, PlannedTensor* t) {
+  const auto dense = static_cast<uint64_t>(cols * dtype_size(plan.recipe.dense_type));
+  const uint64_t row = t->ggml_type >= 0 ? ggml_row_bytes(t->ggml_type, cols).value_or(0) : dense;
+  t->stored_bytes = static_cast<uint64_t>(rows) * row;
+}
+
+// False: the mix leaves this linear as it is.
+Result<bool> plan_linear(Plan& plan, const Types& types, const Place& place, PlannedTensor* t) {
+  const Recipe& recipe = plan.recipe;
+  const auto& [block, tap, linear, count] = place;
+  t->grid = recipe.grid;
+  t->stored_type = std::string(dtype_name(recipe.dense_type));
+  if (const auto type = types.find(t->name); type != types.end()) {
+    if (type->second.kind == nullptr) {
+      t->stored_type = ggml_type_info(type->second.ggml_type)->name;
+      t->stored_bytes = static_cast<uint64_t>(count * linear.out) *
+                        ggml_row_bytes(type->second.ggml_type, linear.in).value_or(0);
+      t->reason = "the mix keeps it";
+      return false;
+    }
+    plan_blocks(type->second, t);
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(const GridKind* kind, find_grid(t->grid.kind));
+  const Status fits = kind->check(t->grid, linear.in);
+  if (!fits.ok()) return fits.with_context("tensor " + t->name);
+  t->action = TensorAction::kQuantise;
+  t->block = block;
+  t->tap = tap;
+  t->role = linear.role;
+  t->linears = count;
+  count_bytes(plan, count * linear.out, linear.in, t);
+  t->grid_bits_per_weight = kind->bits_per_weight(t->grid, linear.in);
+  t->bits_per_weight =
+      t->grid_bits_per_weight + planned_side_bits(recipe.solver, linear.out, linear.in) /
+                                    static_cast<double>(linear.out * linear.in);
+  plan.quantised_weights += count * linear.out * linear.in;
+  return true;
+}
+
+// Embeddings and the head, which only a mix quantises. False: the tensor is none, or stays.
+Result<bool> plan_outside(const Model& model, Plan& plan, const Types& types, PlannedTensor* t) {
+  const auto type = types.find(t->name);
+  if (type == types.end() || type->second.kind == nullptr) return false;
+  const std::optional<std::string> head = model.role_tensor("output", 0);
+  const bool is_head = head.has_value() && t->name == *head;
+  const bool is_embedding = t->name == model.role_tensor("token_embd", 0);
+  if (t->shape.size() != 2 || (!is_head && !is_embedding)) {
+    return unsupported(fmt::format(
+        "tensor {} would be {}, but coldpress quantises only linears, embeddings and the "
+        "head; keep it with --tensor-type",
+        t->name, ggml_type_info(type->second.ggml_type)->name));
+  }
+  plan_blocks(type->second, t);
+  t->action = TensorAction::kQuantise;
+  t->role = is_head ? "output" : "token_embd";
+  t->tap = is_head || !head.has_value() ? kHeadTap : kEmbeddingTap;
+  t->linears = 1;
+  count_bytes(plan, t->shape[0], t->shape[1], t);
+  t->grid_bits_per_weight = type->second.kind->bits_per_weight(t->grid, t->shape[1]);
+  t->bits_per_weight = t->grid_bits_per_weight;
+  plan.quantised_weights += t->shape[0] * t->shape[1];
+  return true;
+}
+
+void plan_copy(const Model& model, const Recipe& recipe, const SourceTensor& source,
+               PlannedTensor* t) {
+  t->stored_type = source.type;
+  t->stored_bytes = t->source_bytes;
+  if (source.is_packed) {
+    t->stored_type = std::string(dtype_name(recipe.dense_type));
+    t->stored_bytes =
+        static_cast<uint64_t>(source.shape[0] * source.shape[1] * dtype_size(recipe.dense_type));
+  }
+  const char* plain = source.shape.size() < 2 ? "a vector: norms and biases keep their precision"
+                                              : "not a linear of a block";
+  t->reason = known_extra(model, source).value_or(plain);
+}
+
+Status check_types(const Recipe& recipe) {
+  if (recipe.types.mix.empty()) return {};
+  COLDPRESS_ASSIGN_OR_RETURN(const Mix mix, find_mix(recipe.types.mix));
+  if (!mix.is_quantised) {
+    return invalid_argument(
+        fmt::format("--type {} quantises nothing; coldpress convert writes it", mix.name));
+  }
+  if (recipe.solver.outlier_fraction > 0) {
+    return invalid_argument("--type has no place for --outliers beside its blocks");
+  }
+  return {};
+}
+
 }  // namespace
 
 const PlannedTensor* Plan::find(const std::string& name) const {
@@ -89,7 +193,8 @@ const PlannedTensor* Plan::find(const std::string& name) const {
 }
 
 Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
-  COLDPRESS_ASSIGN_OR_RETURN(const GridKind* kind, find_grid(recipe.grid.kind));
+  COLDPRESS_RETURN_IF_ERROR(find_grid(recipe.grid.kind).status());
+  COLDPRESS_RETURN_IF_ERROR(check_types(recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(recipe.method));
   COLDPRESS_RETURN_IF_ERROR(check_outliers(recipe, *method));
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* init, find_init(recipe, *method));
@@ -105,6 +210,10 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   plan.recipe = recipe;
   plan.recipe.solver.init = init;
   plan.set_aside = model.set_aside();
+  Types types;
+  if (!recipe.types.mix.empty()) {
+    COLDPRESS_ASSIGN_OR_RETURN(types, types_of_source(model, recipe.types));
+  }
   const std::map<std::string, Place> places = linear_places(model);
   const double tokens = static_cast<double>(recipe.samples * recipe.seqlen);
   int64_t largest_block = 0;
@@ -117,42 +226,24 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
     t.shape = source.shape;
     t.source_bytes = source.data.size();
     const auto place = places.find(source.name);
-    if (place == places.end()) {
-      t.stored_type = source.type;
-      t.stored_bytes = t.source_bytes;
-      if (source.is_packed) {
-        t.stored_type = std::string(dtype_name(recipe.dense_type));
-        t.stored_bytes = static_cast<uint64_t>(source.shape[0] * source.shape[1] *
-                                               dtype_size(recipe.dense_type));
-      }
-      const char* plain = source.shape.size() < 2
-                              ? "a vector: norms and biases keep their precision"
-                              : "not a linear of a block";
-      t.reason = known_extra(model, source).value_or(plain);
-    } else {
+    if (place != places.end()) {
+      COLDPRESS_ASSIGN_OR_RETURN(const bool quantised, plan_linear(plan, types, place->second, &t));
       const auto& [block, tap, linear, count] = place->second;
-      const Status fits = kind->check(recipe.grid, linear.in);
-      if (!fits.ok()) return fits.with_context("tensor " + source.name);
-      t.action = TensorAction::kQuantise;
-      t.block = block;
-      t.tap = tap;
-      t.role = linear.role;
-      t.linears = count;
-      t.stored_type = std::string(dtype_name(recipe.dense_type));
       const int64_t weights = count * linear.out * linear.in;
-      t.stored_bytes = static_cast<uint64_t>(weights * dtype_size(recipe.dense_type));
-      t.grid_bits_per_weight = kind->bits_per_weight(recipe.grid, linear.in);
-      t.bits_per_weight =
-          t.grid_bits_per_weight + planned_side_bits(recipe.solver, linear.out, linear.in) /
-                                       static_cast<double>(linear.out * linear.in);
-      plan.quantised_weights += weights;
-      stored_bits += t.bits_per_weight * static_cast<double>(weights);
+      if (quantised) stored_bits += t.bits_per_weight * static_cast<double>(weights);
       const double share = linear.expert < 0 ? 1.0
                                              : static_cast<double>(config.experts_used) /
                                                    static_cast<double>(config.experts);
       plan.forward_flops += 2.0 * tokens * share * static_cast<double>(weights);
       block_weights[block] += weights;
       largest_block = std::max(largest_block, block_weights[block]);
+    } else {
+      COLDPRESS_ASSIGN_OR_RETURN(const bool quantised, plan_outside(model, plan, types, &t));
+      if (quantised) {
+        stored_bits += t.bits_per_weight * static_cast<double>(t.shape[0] * t.shape[1]);
+      } else {
+        plan_copy(model, recipe, source, &t);
+      }
     }
     plan.tensors.push_back(std::move(t));
   }
@@ -162,6 +253,11 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   int64_t widest = 0;
   bool experts_at_once = false;
   int64_t largest_linear = 0;
+  for (const PlannedTensor& t : plan.tensors) {
+    if (t.action == TensorAction::kQuantise && t.block < 0) {
+      largest_linear = std::max(largest_linear, t.shape[0] * t.shape[1]);
+    }
+  }
   for (int block = 0; block < config.blocks; ++block) {
     for (const Tap& tap : model.taps(block)) {
       const int64_t width = tap.width / tap.slots();
@@ -187,9 +283,29 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   return plan;
 }
 
+namespace {
+
+Json types_to_json(const MixOptions& o) {
+  if (o.mix.empty()) return nullptr;
+  const auto name = [](int32_t type) { return ggml_type_info(type)->name; };
+  Json overrides = Json::array();
+  for (const TensorTypeRule& rule : o.overrides) {
+    overrides.push_back(rule.pattern + "=" + name(rule.ggml_type));
+  }
+  return {{"mix", o.mix},
+          {"pure", o.pure},
+          {"tensor_types", std::move(overrides)},
+          {"output_type", o.output_type ? Json(name(*o.output_type)) : Json()},
+          {"token_embedding_type", o.token_embd_type ? Json(name(*o.token_embd_type)) : Json()},
+          {"allow_fallback", o.allow_fallback}};
+}
+
+}  // namespace
+
 Json recipe_to_json(const Recipe& r) {
   return {{"method", r.method},
           {"init", r.init},
+          {"types", types_to_json(r.types)},
           {"grid",
            {{"kind", r.grid.kind},
             {"bits", r.grid.bits},

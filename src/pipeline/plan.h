@@ -16,6 +16,10 @@ namespace coldpress {
 // Experts that are solved side by side; their Grams are in memory at once.
 inline constexpr int64_t kExpertsAtOnce = 8;
 
+// Where tensors outside the blocks are read: the head (tied embeddings included), embeddings alone.
+inline constexpr char kHeadTap[] = "head";
+inline constexpr char kEmbeddingTap[] = "embedding";
+
 enum class TensorAction { kQuantise, kCopy };
 
 struct PlannedTensor {
@@ -28,7 +32,9 @@ struct PlannedTensor {
   uint64_t stored_bytes = 0;
   std::string reason;  // why it is copied
   // Quantised tensors only.
-  int block = -1;
+  GridOptions grid;
+  int32_t ggml_type = -1;  // of the blocks it is stored in; -1: the recipe's dense type
+  int block = -1;          // -1: outside the blocks
   std::string role;
   std::string tap;
   int64_t linears = 0;              // in this tensor: one, or as many as there are experts

@@ -6,7 +6,9 @@
 #include <deque>
 #include <utility>
 
+#include "grid/block_format.h"
 #include "hessian/shrinkage.h"
+#include "io/ggml_codec.h"
 #include "solver/batch.h"
 #include "solver/bound.h"
 #include "solver/strip.h"
@@ -15,35 +17,28 @@ namespace coldpress {
 namespace {
 
 // Ranges for all rows; rows are independent, so strips of them are fitted in parallel.
-QuantGrid fit_grid(const Run& run, View2<const float> w, const std::vector<float>& h_diag) {
+QuantGrid fit_grid(const Run& run, const GridFit& fit, View2<const float> w,
+                   const std::vector<float>& h_diag) {
   const std::vector<StripRange> strips = cut_into_strips(w.rows);
   std::vector<QuantGrid> parts(strips.size());
   run.pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
     const StripRange r = strips[static_cast<std::size_t>(s)];
     parts[static_cast<std::size_t>(s)] =
-        run.kind.fit(run.plan.recipe.grid, w.row_range(r.row0, r.rows), h_diag);
+        fit.kind->fit(fit.options, w.row_range(r.row0, r.rows), h_diag);
   });
   QuantGrid grid = parts.front().shell(w.rows);
   for (std::size_t s = 0; s < strips.size(); ++s) grid.take_rows(parts[s], strips[s].row0);
   return grid;
 }
 
-// Linears that are solved together, and what each is solved against.
-struct Job {
-  const LinearRef* linear;
-  TapHessian* hessian;
-  int64_t tokens;
-  std::string policy;  // of experts
-};
-
-TensorReport report_of(Run& run, int block, const Tap& tap, const Job& job,
-                       const LayerSolution& solution, View2<const float> w) {
+TensorReport report_of(Run& run, const TapPlace& place, const Job& job,
+                       const LayerSolution& solution) {
   const LinearRef& linear = *job.linear;
   TensorReport t;
   t.name = linear.tensor_name;
   t.role = linear.role;
-  t.tap = tap.name;
-  t.block = block;
+  t.tap = place.tap;
+  t.block = place.block;
   t.rows = linear.out;
   t.cols = linear.in;
   t.error = solution.relative_error();
@@ -55,10 +50,10 @@ TensorReport report_of(Run& run, int block, const Tap& tap, const Job& job,
   t.policy = job.policy;
   if (solution.energy > 0) {
     const Stopwatch watch(&run.report.seconds.bound);
-    const double bits = run.plan.recipe.grid.bits + t.side_bits_per_weight;
+    const double bits = job.planned->grid.bits + t.side_bits_per_weight;
     TapHessian& h = *job.hessian;
     t.bound =
-        h.scale() * h.scale() * rate_distortion_bound(w, h.spectrum(), bits) / solution.energy;
+        h.scale() * h.scale() * rate_distortion_bound(job.w, h.spectrum(), bits) / solution.energy;
   }
   return t;
 }
@@ -75,20 +70,46 @@ void note(Run& run, TensorReport t) {
                       r.mean_error / static_cast<double>(done)});
 }
 
-// The values that the output file will hold.
-void replace_weights(Run& run, const LayerSolution& solution, View2<float> w) {
+// The values that the output file will hold, in place of the weights; and the packed rows, where it
+// holds blocks.
+Matrix<std::byte> replace_weights(Run& run, const Job& job, const LayerSolution& solution) {
   const Stopwatch watch(&run.report.seconds.solve);
+  const View2<float> w = job.w;
+  const auto cols = static_cast<std::size_t>(w.cols);
+  if (const BlockFormat* format = job.fit.kind->block; format != nullptr) {
+    Matrix<std::byte> blocks = encode_blocks(*format, solution.grid, solution.codes.view());
+    for (int64_t i = 0; i < w.rows; ++i) {
+      COLDPRESS_CHECK(decode_ggml(format->ggml_type,
+                                  {blocks.row(i), static_cast<std::size_t>(blocks.cols())}, w.cols,
+                                  {w.row(i), cols}));
+    }
+    return blocks;
+  }
   decode(solution.grid, solution.codes.view(), w);
   solution.side.add_to(w);
-  for (int64_t i = 0; i < w.rows; ++i) {
-    round_to_dtype(run.plan.recipe.dense_type, {w.row(i), static_cast<std::size_t>(w.cols)});
-  }
+  for (int64_t i = 0; i < w.rows; ++i) round_to_dtype(run.plan.recipe.dense_type, {w.row(i), cols});
+  return {};
 }
 
-// Solves the jobs and replaces their weights by the values the output file will hold.
-Status press(Run& run, int block, const Tap& tap, const std::vector<Job>& jobs,
-             BlockWeights& weights) {
-  const GridFit fit{&run.kind, run.plan.recipe.grid};
+// The packed rows of an expert join those of the others in its tensor.
+void stack_blocks(Run& run, const Job& job, const Matrix<std::byte>& blocks) {
+  if (blocks.rows() == 0) return;
+  Matrix<std::byte>& all = run.stacked[job.linear->tensor_name];
+  if (all.rows() == 0) all = Matrix<std::byte>(job.planned->linears * blocks.rows(), blocks.cols());
+  std::copy_n(blocks.data(), blocks.size(), all.row(job.linear->expert * blocks.rows()));
+}
+
+}  // namespace
+
+std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessian,
+                            View2<float> w) {
+  const PlannedTensor& planned = *run.planned.at(linear.tensor_name);
+  if (planned.action != TensorAction::kQuantise) return std::nullopt;
+  const GridFit fit{*find_grid(planned.grid.kind), planned.grid};
+  return Job{&linear, &planned, fit, hessian, w, 0, {}};
+}
+
+Status press(Run& run, const TapPlace& place, const std::vector<Job>& jobs) {
   std::vector<QuantGrid> grids;
   std::vector<LayerProblem> problems;
   std::vector<LayerSolution> solutions;
@@ -96,27 +117,29 @@ Status press(Run& run, int block, const Tap& tap, const std::vector<Job>& jobs,
     const Stopwatch watch(&run.report.seconds.solve);
     grids.reserve(jobs.size());
     for (const Job& job : jobs) {
-      const View2<const float> w = weights.linear(*job.linear);
-      grids.push_back(fit_grid(run, w, job.hessian->diagonal()));
-      problems.push_back({w, job.hessian, &grids.back(), {}, &fit});
+      grids.push_back(fit_grid(run, job.fit, job.w, job.hessian->diagonal()));
+      problems.push_back({job.w, job.hessian, &grids.back(), {}, &job.fit});
     }
     solutions = solve_batch(problems, run.method, run.plan.recipe.solver, run.pool);
   }
   for (std::size_t k = 0; k < jobs.size(); ++k) {
-    const LinearRef& linear = *jobs[k].linear;
-    const View2<float> w = weights.linear(linear);
-    TensorReport report = report_of(run, block, tap, jobs[k], solutions[k], w);
+    const Job& job = jobs[k];
+    TensorReport report = report_of(run, place, job, solutions[k]);
     if (run.hooks.inspect) run.hooks.inspect(problems[k], report);
     run.report.solve_gemm_flops += solutions[k].gemm_flops;
-    replace_weights(run, solutions[k], w);
-    if (!linear.is_stacked) {
+    const Matrix<std::byte> blocks = replace_weights(run, job, solutions[k]);
+    if (job.linear->is_stacked) {
+      stack_blocks(run, job, blocks);
+    } else {
       const Stopwatch watch(&run.report.seconds.write);
-      COLDPRESS_RETURN_IF_ERROR(run.hooks.put(linear.tensor_name, w));
+      COLDPRESS_RETURN_IF_ERROR(run.hooks.put(job.linear->tensor_name, {job.w, blocks.view()}));
     }
     note(run, std::move(report));
   }
   return {};
 }
+
+namespace {
 
 // Experts, a few at a time: each has a Hessian of its own, which its gate and up share.
 Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled,
@@ -139,15 +162,23 @@ Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled,
       hessians.push_back(std::move(h));
       for (const LinearRef& linear : tap.linears) {
         if (linear.expert != first + i) continue;
-        jobs.push_back({&linear, &hessians.back(), own.tokens(), expert.policy});
+        std::optional<Job> job = make_job(run, linear, &hessians.back(), weights.linear(linear));
+        if (!job) continue;
+        job->tokens = own.tokens();
+        job->policy = expert.policy;
+        jobs.push_back(std::move(*job));
       }
     }
-    COLDPRESS_RETURN_IF_ERROR(press(run, block, tap, jobs, weights));
+    if (!jobs.empty()) COLDPRESS_RETURN_IF_ERROR(press(run, {block, tap.name}, jobs));
   }
   for (const LinearRef& linear : tap.linears) {  // tensors of all experts, once each
     if (linear.expert != 0 || !linear.is_stacked) continue;
+    if (run.planned.at(linear.tensor_name)->action != TensorAction::kQuantise) continue;
     const Stopwatch watch(&run.report.seconds.write);
-    COLDPRESS_RETURN_IF_ERROR(run.hooks.put(linear.tensor_name, weights.linear(linear.role)));
+    const auto blocks = run.stacked.extract(linear.tensor_name);
+    COLDPRESS_RETURN_IF_ERROR(run.hooks.put(
+        linear.tensor_name, {weights.linear(linear.role),
+                             blocks.empty() ? View2<const std::byte>() : blocks.mapped().view()}));
   }
   return {};
 }
@@ -162,7 +193,10 @@ Status press_tap(Run& run, int block, const Tap& tap, const Gram& gram,
       TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.normalised().view()));
   // One by one: each fills the pool by itself or is small beside the others.
   for (const LinearRef& linear : tap.linears) {
-    COLDPRESS_RETURN_IF_ERROR(press(run, block, tap, {{&linear, &h, gram.tokens(), {}}}, weights));
+    std::optional<Job> job = make_job(run, linear, &h, weights.linear(linear));
+    if (!job) continue;
+    job->tokens = gram.tokens();
+    COLDPRESS_RETURN_IF_ERROR(press(run, {block, tap.name}, {std::move(*job)}));
   }
   return {};
 }

@@ -2,7 +2,12 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "calibration/streamer.h"
 #include "grid/table.h"
@@ -28,13 +33,36 @@ class Stopwatch {
 struct Run {
   const Plan& plan;
   const SolverMethod& method;
-  const GridKind& kind;
   const DriverHooks& hooks;
   ThreadPool& pool;
   RunReport report;
   int64_t linears = 0;
   int blocks = 0;
+  std::map<std::string, const PlannedTensor*> planned;    // of the plan, by name
+  std::map<std::string, Matrix<std::byte>> stacked = {};  // packed rows of experts that are solved
 };
+
+// A linear to solve, and what it is solved against.
+struct Job {
+  const LinearRef* linear;
+  const PlannedTensor* planned;
+  GridFit fit;
+  TapHessian* hessian;
+  View2<float> w;  // (out, in), replaced by the values that the output will hold
+  int64_t tokens = 0;
+  std::string policy;  // of experts
+};
+
+struct TapPlace {
+  int block;  // -1: outside the blocks
+  std::string tap;
+};
+
+// Nothing if the plan leaves the linear as it is.
+std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessian, View2<float> w);
+
+// Solves the jobs together and hands each result on.
+Status press(Run& run, const TapPlace& place, const std::vector<Job>& jobs);
 
 // `gram`: of `tap`, as the streamer's last stage returned it. Experts get Grams of their own from
 // the streamer, or a stated share of the pooled one (hessian/shrinkage.h).

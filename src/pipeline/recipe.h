@@ -6,6 +6,7 @@
 
 #include "base/dtype.h"
 #include "base/status.h"
+#include "export/gguf_mix.h"
 #include "grid/grid.h"
 #include "io/json.h"
 #include "solver/solver.h"
@@ -16,6 +17,7 @@ struct Recipe {
   std::string method = "admm-q";
   std::string init;  // method whose result `method` starts from; empty: its own start
   GridOptions grid;
+  MixOptions types;  // GGUF types instead of `grid`, where types.mix is not empty
   SolverOptions solver;
   int64_t samples = 128;  // calibration windows
   int64_t seqlen = 512;   // tokens per window

@@ -125,7 +125,7 @@ Result<std::vector<ExportedTensor>> write_all(const Model& model, const fs::path
   request.split_bytes = split;
   COLDPRESS_ASSIGN_OR_RETURN(const auto sink, open_export(request));
   for (const std::string& name : request.quantised) {
-    COLDPRESS_RETURN_IF_ERROR(sink->put(name, solutions.at(name).view()));
+    COLDPRESS_RETURN_IF_ERROR(sink->put(name, {solutions.at(name).view(), {}}));
   }
   COLDPRESS_RETURN_IF_ERROR(sink->finish({"{}", "{}"}));
   return sink->tensors();

@@ -31,7 +31,7 @@ Status export_all(const Model& model, const fs::path& out, DType type,
   COLDPRESS_ASSIGN_OR_RETURN(const auto sink,
                              open_export({model, out, type, test::names_of(solutions), "1.2.3"}));
   for (const auto& [name, values] : solutions) {
-    COLDPRESS_RETURN_IF_ERROR(sink->put(name, values.view()));
+    COLDPRESS_RETURN_IF_ERROR(sink->put(name, {values.view(), {}}));
   }
   return sink->finish(kManifest);
 }
@@ -291,7 +291,7 @@ TEST_P(AnyExport, AbandonedLeavesNothing) {
   {
     const auto sink = open();
     ASSERT_TRUE(sink.ok());
-    ASSERT_TRUE((*sink)->put(solutions_.begin()->first, solutions_.begin()->second.view()).ok());
+    ASSERT_TRUE((*sink)->put(solutions_.begin()->first, {solutions_.begin()->second.view(), {}}).ok());
     EXPECT_FALSE(fs::exists(out_));
   }
   EXPECT_THAT(left(), IsEmpty());
@@ -315,7 +315,7 @@ TEST_P(AnyExport, OneFlippedBitIsFound) {
     const auto sink = open();
     ASSERT_TRUE(sink.ok());
     for (const auto& [name, values] : solutions_) {
-      ASSERT_TRUE((*sink)->put(name, values.view()).ok());
+      ASSERT_TRUE((*sink)->put(name, {values.view(), {}}).ok());
     }
     // The last bytes of the file belong to a quantised tensor (block 1's ffn_down).
     const fs::path file = part();
@@ -338,7 +338,7 @@ TEST_P(AnyExport, LostTensorDirectoryIsFound) {
     const auto sink = open();
     ASSERT_TRUE(sink.ok());
     for (const auto& [name, values] : solutions_) {
-      ASSERT_TRUE((*sink)->put(name, values.view()).ok());
+      ASSERT_TRUE((*sink)->put(name, {values.view(), {}}).ok());
     }
     std::fstream out(part(), std::ios::binary | std::ios::in | std::ios::out);
     out << std::string(16, '\xff');
@@ -383,8 +383,8 @@ TEST_P(AnyExportDeathTest, ValuesThatWouldBeRoundedAreOurBug) {
   ASSERT_TRUE(sink.ok());
   MatrixF values = solutions_.begin()->second.clone();
   values(1, 1) = 1.0F + 0x1.0p-20F;
-  EXPECT_DEATH((void)(*sink)->put(solutions_.begin()->first, values.view()), "internal error");
-  EXPECT_DEATH((void)(*sink)->put("other", values.view()), "internal error");
+  EXPECT_DEATH((void)(*sink)->put(solutions_.begin()->first, {values.view(), {}}), "internal error");
+  EXPECT_DEATH((void)(*sink)->put("other", {values.view(), {}}), "internal error");
 }
 
 INSTANTIATE_TEST_SUITE_P(Containers, AnyExport, ::testing::Bool(),

@@ -33,7 +33,7 @@ inline Status rewrite(const Model& model, const std::filesystem::path& out, DTyp
   for (const std::string& name : names) {
     COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, model.load(name));
     round_to_dtype(type, {values.data(), static_cast<std::size_t>(values.size())});
-    COLDPRESS_RETURN_IF_ERROR(sink->put(name, values.view()));
+    COLDPRESS_RETURN_IF_ERROR(sink->put(name, {values.view(), {}}));
   }
   return sink->finish(kManifest);
 }

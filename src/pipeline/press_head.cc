@@ -1,0 +1,55 @@
+#include "pipeline/press_head.h"
+
+#include <utility>
+
+namespace coldpress {
+namespace {
+
+// The planned tensor of a tap outside the blocks; null if none is quantised.
+const PlannedTensor* find_tap(const Run& run, std::string_view tap) {
+  for (const PlannedTensor& t : run.plan.tensors) {
+    if (t.action == TensorAction::kQuantise && t.tap == tap) return &t;
+  }
+  return nullptr;
+}
+
+Status press_matrix(Run& run, const PlannedTensor& planned, TapHessian* hessian, int64_t tokens,
+                    MatrixF* w) {
+  const LinearRef linear{planned.role, planned.name, w->rows(), w->cols()};
+  std::optional<Job> job = make_job(run, linear, hessian, w->view());
+  COLDPRESS_CHECK(job.has_value());
+  job->tokens = tokens;
+  return press(run, {-1, planned.tap}, {std::move(*job)});
+}
+
+}  // namespace
+
+Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
+  const PlannedTensor* planned = find_tap(run, kEmbeddingTap);
+  if (planned == nullptr) return {};
+  COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
+  // A row is looked up, not multiplied: no entry of it leans on another.
+  MatrixF identity(w.cols(), w.cols());
+  for (int64_t j = 0; j < w.cols(); ++j) identity(j, j) = 1.0F;
+  COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kEmbeddingTap, identity.view()));
+  Run rounding{run.plan, **find_solver("rtn"), run.hooks,  run.pool,
+               {},       run.linears,          run.blocks, run.planned};
+  std::swap(rounding.report, run.report);
+  const Status status = press_matrix(rounding, *planned, &h, 0, &w);
+  std::swap(rounding.report, run.report);
+  COLDPRESS_RETURN_IF_ERROR(status);
+  head->replace("token_embd", std::move(w));
+  return {};
+}
+
+Status press_head(Run& run, const Model& model, const HeadWeights& head,
+                  CalibrationStreamer& streamer) {
+  const PlannedTensor* planned = find_tap(run, kHeadTap);
+  if (planned == nullptr) return {};
+  COLDPRESS_ASSIGN_OR_RETURN(const Gram gram, streamer.head_gram(head));
+  COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.normalised().view()));
+  COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
+  return press_matrix(run, *planned, &h, gram.tokens(), &w);
+}
+
+}  // namespace coldpress
