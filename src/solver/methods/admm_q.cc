@@ -43,8 +43,9 @@ namespace {
 constexpr int kPerLevel = 5;
 constexpr int kLocalSearch = 10;
 constexpr int64_t kColumnsPerGreedyMove = 16;  // a row's greedy moves before the sweeps: n / this
-constexpr double kRhoShare = 0.08;
-constexpr double kRhoGrowth = 40;      // last rho over first
+constexpr double kRhoShare = 0.16;
+constexpr double kRhoGrowth = 8;       // last rho over first, of a start
+constexpr double kRestartGrowth = 4;   // and of a restart
 constexpr double kFixedRho = 0.3;      // where rho does not grow
 constexpr double kFewChanges = 0.002;  // share of codes that change in an iteration
 constexpr int kFixedScaleLevels = 5;   // levels before the scales begin to move
@@ -347,13 +348,14 @@ std::vector<StripState> states_at_best(Search* search) {
 
 // One ADMM run from `states`, the first rho times `rho_factor`, then local search and refit;
 // candidates go to search->best.
-void run_admm(Search* search, std::vector<StripState> states, double rho_factor) {
+void run_admm(Search* search, std::vector<StripState> states, double rho_factor,
+              double rho_growth) {
   const TapHessian& h = *search->problem.hessian;
   const int64_t n = search->problem.w.cols;
   const auto count = static_cast<int64_t>(states.size());
   const SolverOptions& o = search->options;
   const int levels = (search->effort.iterations + kPerLevel - 1) / kPerLevel;
-  const double growth = o.grow_rho && levels > 1 ? std::pow(kRhoGrowth, 1.0 / (levels - 1)) : 1.0;
+  const double growth = o.grow_rho && levels > 1 ? std::pow(rho_growth, 1.0 / (levels - 1)) : 1.0;
   double rho = (o.grow_rho ? first_rho(search->factor) : kFixedRho) * rho_factor;
   std::vector<Scratch> scratch(static_cast<std::size_t>(search->pool.threads()));
   const double entries = static_cast<double>(search->problem.w.rows) * static_cast<double>(n);
@@ -439,8 +441,9 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
   if (search.factor != nullptr) search.outcome.damping = search.factor->damping;
   judge_trials(&search);
   for (int k = 0; k < search.effort.starts; ++k) {
-    run_admm(&search, states_at(&search, kStarts[static_cast<std::size_t>(k)]), 1);
-    if (search.effort.restart) run_admm(&search, states_at_best(&search), kRestartRho);
+    run_admm(&search, states_at(&search, kStarts[static_cast<std::size_t>(k)]), 1, kRhoGrowth);
+    if (search.effort.restart)
+      run_admm(&search, states_at_best(&search), kRestartRho, kRestartGrowth);
   }
   try_descent(&search);
 
