@@ -84,6 +84,19 @@ def gguf_seeds():
                                        if size < 256 else ("t", [elements], kind, b"\1" * size)])
 
 
+def imatrix_seeds():
+    def file(matrices, columns, counts):
+        return gguf([("general.type", STRING, "imatrix"),
+                     ("imatrix.datasets", ARRAY, (STRING, ["a"])),
+                     ("imatrix.chunk_count", U32, 1), ("imatrix.chunk_size", U32, 8)],
+                    [("x.in_sum2", [columns, matrices], 0,
+                      struct.pack(f"<{matrices * columns}f", *range(matrices * columns))),
+                     ("x.counts", [1, counts], 0, struct.pack(f"<{counts}f", *[8.0] * counts))])
+    yield "dense", file(1, 4, 1)
+    yield "experts", file(3, 2, 3)
+    yield "broadcast", file(3, 2, 1)
+
+
 def safetensors_seeds():
     yield "empty", safetensors([])
     yield "some", safetensors([("a", "F32", [1], b"abcd"), ("b", "BF16", [1, 2], b"abcd"),
@@ -144,7 +157,7 @@ def packed_seeds():
 
 def main():
     root = pathlib.Path(sys.argv[1])
-    seeds = {"gguf_fuzz": gguf_seeds(), "records_fuzz": records_seeds(),
+    seeds = {"gguf_fuzz": gguf_seeds(), "imatrix_fuzz": imatrix_seeds(), "records_fuzz": records_seeds(),
              "safetensors_fuzz": safetensors_seeds(),
              "packed_fuzz": ((n, json.dumps(c).encode() + b"\n" + safetensors(t))
                              for n, (c, t) in packed_seeds()),

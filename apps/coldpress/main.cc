@@ -60,6 +60,7 @@ int run_command_line(int argc, char** argv) {
   add_plan(app, run);
   add_quantize(app, run);
   add_eval(app, run);
+  add_imatrix(app, run);
   add_bench(app, run);
   try {
     app.parse(argc, argv);

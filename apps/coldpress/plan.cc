@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -72,14 +73,19 @@ void print_plan(const Plan& plan, const std::string& text) {
              1e-9 * plan.forward_flops, 1e-9 * plan.gram_flops);
 }
 
-Status run_plan_verb(const PressOptions& options) {
+Status run_plan_verb(PressOptions options) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::optional<Imatrix> imatrix,
+                             read_imatrix_option(*model, options));
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
                              make_plan(*model, options.recipe, thread_count(options.threads)));
   if (!options.tokenizer_pre.empty()) {
     COLDPRESS_RETURN_IF_ERROR(check_pre_tokenizer_name(options.tokenizer_pre, "--tokenizer-pre"));
   }
-  COLDPRESS_ASSIGN_OR_RETURN(const std::string text, describe_texts(options.calibration));
+  std::string text = options.imatrix;
+  if (!imatrix) {
+    COLDPRESS_ASSIGN_OR_RETURN(text, describe_texts(options.calibration));
+  }
   if (options.json) {
     Json json = plan_to_json(plan);
     json["calibration_text"] = text;
@@ -109,6 +115,7 @@ void add_plan(CLI::App& app, Run& run) {
       app, "plan", "Show what quantize would do to every tensor; reads no weights", kExamples);
   auto options = std::make_shared<PressOptions>();
   add_press_options(*verb, *options);
+  add_imatrix_option(*verb, *options);
   auto types = std::make_shared<TypeOptions>();
   CLI::Option* type = add_type_options(*verb, *types);
   CLI::Option* bits = verb->get_option("--bits");

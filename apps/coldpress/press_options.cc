@@ -1,10 +1,13 @@
 #include "press_options.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "calibration/imatrix_grams.h"
 #include "calibration/sources.h"
 #include "catalogue.h"
 #include "tokenizer/tokenizer.h"
@@ -22,6 +25,38 @@ void add_scale_type_option(CLI::App& verb, GridOptions& grid) {
           "Type that scales are rounded to and counted in")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}))
       ->default_str("f16");
+}
+
+void add_calibration_options(CLI::App& verb, PressOptions& options) {
+  verb.add_option("--calibration", options.calibration,
+                  "Text or JSONL file, or a name known to fetch; several with weights: A:0.6,B:0.4")
+      ->capture_default_str();
+  verb.add_option("--seed", options.seed,
+                  "Choose the windows at random by this seed (default: the first ones)");
+  verb.add_option("--samples", options.recipe.samples, "Calibration windows")
+      ->capture_default_str();
+  verb.add_option("--seqlen", options.recipe.seqlen, "Tokens per window")->capture_default_str();
+}
+
+void add_imatrix_option(CLI::App& verb, PressOptions& options) {
+  CLI::Option* imatrix =
+      verb.add_option("--imatrix", options.imatrix,
+                      "Calibrate on this imatrix instead of a text: diagonal Grams only");
+  for (const char* text : {"--calibration", "--seed", "--samples", "--seqlen"}) {
+    imatrix->excludes(verb.get_option(text));
+  }
+}
+
+Result<std::optional<Imatrix>> read_imatrix_option(const Model& model, PressOptions& options) {
+  if (options.imatrix.empty()) return std::optional<Imatrix>();
+  COLDPRESS_ASSIGN_OR_RETURN(Imatrix imatrix, read_imatrix(options.imatrix));
+  COLDPRESS_RETURN_IF_ERROR(ImatrixGrams::create(model, imatrix, options.imatrix).status());
+  options.recipe.samples = std::max<int64_t>(1, imatrix.chunks);
+  options.recipe.seqlen = std::max<int64_t>(2, imatrix.chunk_size);
+  if (const int64_t context = model.config().context; context > 0) {
+    options.recipe.seqlen = std::min(options.recipe.seqlen, context);
+  }
+  return std::optional<Imatrix>(std::move(imatrix));
 }
 
 void add_press_options(CLI::App& verb, PressOptions& options) {
@@ -80,15 +115,9 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
       ->default_str("hessian");
   add_scale_type_option(verb, recipe.grid);
   verb.add_flag("--symmetric", recipe.grid.symmetric, "Fix the zero at the middle code");
-  verb.add_option("--calibration", options.calibration,
-                  "Text or JSONL file, or a name known to fetch; several with weights: A:0.6,B:0.4")
-      ->capture_default_str();
-  verb.add_option("--seed", options.seed,
-                  "Choose the windows at random by this seed (default: the first ones)");
+  add_calibration_options(verb, options);
   verb.add_option("--tokenizer-pre", options.tokenizer_pre,
                   "Pre-tokenizer, by llama.cpp's name, of a model whose own is not known");
-  verb.add_option("--samples", recipe.samples, "Calibration windows")->capture_default_str();
-  verb.add_option("--seqlen", recipe.seqlen, "Tokens per window")->capture_default_str();
   verb.add_option_function<std::string>(
           "--dense-type",
           [&recipe](const std::string& text) {

@@ -9,6 +9,8 @@
 
 #include "base/status.h"
 #include "calibration/windows.h"
+#include "hessian/imatrix.h"
+#include "model/model.h"
 #include "pipeline/recipe.h"
 
 namespace coldpress::cli {
@@ -17,6 +19,7 @@ struct PressOptions {
   std::string model;
   std::string out;
   std::string calibration = "c4";
+  std::string imatrix;           // file to use instead of a calibration text; empty: none
   std::optional<uint64_t> seed;  // of the choice of windows; none: the first ones
   std::string tokenizer_pre;     // empty: what the model says
   uint64_t split_bytes = 0;      // quantize only
@@ -29,6 +32,13 @@ struct PressOptions {
 void add_press_options(CLI::App& verb, PressOptions& options);
 // --scale-type alone, for verbs without the others.
 void add_scale_type_option(CLI::App& verb, GridOptions& grid);
+// --calibration, --seed, --samples and --seqlen alone, which those have too.
+void add_calibration_options(CLI::App& verb, PressOptions& options);
+// --imatrix, for verbs that have add_press_options' and can do without a text.
+void add_imatrix_option(CLI::App& verb, PressOptions& options);
+// The file of --imatrix, which must have what the model needs, and the recipe's samples and length
+// set to its own; nothing without it.
+Result<std::optional<Imatrix>> read_imatrix_option(const Model& model, PressOptions& options);
 // The calibration windows that they ask for.
 Result<CalibrationWindows> read_windows(const PressOptions& options);
 

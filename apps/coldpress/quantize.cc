@@ -5,9 +5,11 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "calibration/imatrix_grams.h"
 #include "export/export.h"
 #include "output_options.h"
 #include "pipeline/driver.h"
@@ -25,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr const char* kExamples =
     "coldpress quantize Llama-3.2-1B --bits 4 --group 128 -o pressed-4bit\n"
+    "coldpress quantize Llama-3.2-1B --bits 4 --imatrix imatrix.gguf -o pressed-by-imatrix\n"
     "coldpress quantize model.gguf --bits 3 --calibration my-text.txt --samples 8 --seqlen 128 -o "
     "pressed.gguf";
 
@@ -63,10 +66,36 @@ void print_summary(const Json& manifest, const std::string& out) {
              human_bytes(manifest["peak_rss_bytes"].get<double>()));
 }
 
-Status run_quantize(const PressOptions& options) {
+// What a run is calibrated on: windows of text, or a file of diagonals.
+struct Calibration {
+  CalibrationWindows windows;
+  std::optional<Imatrix> imatrix;
+};
+
+Result<RunReport> press_model(const Model& model, const Plan& plan, const Calibration& calibration,
+                              const std::string& imatrix_path, const DriverHooks& hooks,
+                              ThreadPool& pool) {
+  if (!calibration.imatrix) return run_plan(model, plan, calibration.windows, hooks, pool);
+  COLDPRESS_ASSIGN_OR_RETURN(ImatrixGrams grams,
+                             ImatrixGrams::create(model, *calibration.imatrix, imatrix_path));
+  return run_plan(model, plan, grams, hooks, pool);
+}
+
+// In place of what a manifest says of calibration windows.
+Json imatrix_json(const Imatrix& imatrix, const std::string& name) {
+  return {{"imatrix", name},
+          {"datasets", imatrix.datasets},
+          {"entries", imatrix.entries.size()},
+          {"windows", imatrix.chunks},
+          {"tokens", imatrix.chunks * imatrix.chunk_size}};
+}
+
+Status run_quantize(PressOptions options) {
   const auto start = Clock::now();
   const int threads = thread_count(options.threads);
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
+  Calibration calibration;
+  COLDPRESS_ASSIGN_OR_RETURN(calibration.imatrix, read_imatrix_option(*model, options));
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, options.recipe, threads));
   ExportRequest request{*model,
                         options.out,
@@ -83,7 +112,9 @@ Status run_quantize(const PressOptions& options) {
     request.gguf_file_type = mix.file_type;
   }
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
-  COLDPRESS_ASSIGN_OR_RETURN(const CalibrationWindows windows, read_windows(options));
+  if (!calibration.imatrix) {
+    COLDPRESS_ASSIGN_OR_RETURN(calibration.windows, read_windows(options));
+  }
 
   ThreadPool pool(threads);
   ProgressBar bar("pressing");
@@ -95,12 +126,17 @@ Status run_quantize(const PressOptions& options) {
     bar.update(p.done, p.total,
                fmt::format("block {}/{}, error {:.4f}", p.block + 1, p.blocks, p.mean_error));
   };
-  COLDPRESS_ASSIGN_OR_RETURN(const RunReport report, run_plan(*model, plan, windows, hooks, pool));
+  COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
+                             press_model(*model, plan, calibration, options.imatrix, hooks, pool));
   bar.finish();
 
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  Json manifest = make_manifest(*model, plan, windows, report,
+  Json manifest = make_manifest(*model, plan, calibration.windows, report,
                                 {COLDPRESS_VERSION, threads, peak_rss_bytes(), seconds});
+  if (calibration.imatrix) {
+    manifest["calibration"] = imatrix_json(*calibration.imatrix, options.imatrix);
+    manifest["flops"]["forward"] = manifest["flops"]["gram"] = 0;
+  }
   record_output(sink->tensors(), &manifest);
   COLDPRESS_RETURN_IF_ERROR(sink->finish({manifest.dump(2), reproducible_part(manifest).dump()}));
   if (options.json) {
@@ -117,6 +153,7 @@ void add_quantize(CLI::App& app, Run& run) {
   CLI::App* verb = add_verb(app, "quantize", "Press a model to 2-8 bits per weight", kExamples);
   auto options = std::make_shared<PressOptions>();
   add_press_options(*verb, *options);
+  add_imatrix_option(*verb, *options);
   auto types = std::make_shared<TypeOptions>();
   CLI::Option* type = add_type_options(*verb, *types);
   CLI::Option* bits = verb->get_option("--bits");

@@ -20,6 +20,7 @@ void add_bench(CLI::App& app, Run& run);
 void add_convert(CLI::App& app, Run& run);
 void add_eval(CLI::App& app, Run& run);
 void add_fetch(CLI::App& app, Run& run);
+void add_imatrix(CLI::App& app, Run& run);
 void add_inspect(CLI::App& app, Run& run);
 void add_plan(CLI::App& app, Run& run);
 void add_quantize(CLI::App& app, Run& run);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "calibration/activation_store.h"
+#include "calibration/gram_source.h"
 #include "calibration/windows.h"
 #include "hessian/gram.h"
 #include "model/model.h"
@@ -14,34 +15,28 @@
 
 namespace coldpress {
 
-// Seconds that workers spent, summed over workers.
-struct StreamTimes {
-  double forward = 0;
-  double gram = 0;
-};
-
-class CalibrationStreamer {
+class CalibrationStreamer final : public GramSource {
  public:
   // Keeps references to all three; they must outlive it.
   CalibrationStreamer(const Model& model, const CalibrationWindows& windows, ThreadPool& pool);
 
   // Fills the residual streams with the windows' embeddings.
-  Status embed(const HeadWeights& head);
+  Status embed(const HeadWeights& head) override;
 
   // Stage `stage` of `block` over all windows: from taps[stage - 1] to taps[stage], whose Gram it
   // returns; an empty one after the last tap. Where the tap is an input of experts, the Gram is
   // pooled over all of them: a row for each expert that a token goes to.
   Result<Gram> run_stage(const BlockWeights& weights, int block, int stage,
-                         const std::vector<Tap>& taps);
+                         const std::vector<Tap>& taps) override;
 
   // After the last block: the Gram of what the head reads.
-  Result<Gram> head_gram(const HeadWeights& head);
+  Result<Gram> head_gram(const HeadWeights& head) override;
 
   // Grams of experts first, ..., first + count - 1, each over the rows of the last tap, `tap`, that
   // are routed to it and no others. Rows are gathered from the store; no copy of it is made.
-  std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count);
+  std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count) override;
 
-  const StreamTimes& times() const { return times_; }
+  StreamTimes times() const override { return times_; }
 
  private:
   const CalibrationWindows& windows_;

@@ -4,6 +4,15 @@
 
 namespace coldpress {
 
+Gram Gram::diagonal(std::span<const double> sums, int64_t tokens) {
+  Gram gram(static_cast<int64_t>(sums.size()));
+  for (int64_t i = 0; i < gram.n(); ++i) {
+    gram.sum_(i, i) = sums[static_cast<std::size_t>(i)];
+  }
+  gram.tokens_ = tokens;
+  return gram;
+}
+
 void Gram::add(View2<const float> lower, int64_t tokens) {
   COLDPRESS_CHECK(lower.rows == n() && lower.cols == n());
   for (int64_t i = 0; i < n(); ++i) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "base/view.h"
 
@@ -15,6 +16,9 @@ class Gram {
  public:
   Gram() = default;
   explicit Gram(int64_t n) : sum_(n, n) {}
+
+  // Of `tokens` tokens of which only each input's own sum of squares is known.
+  static Gram diagonal(std::span<const double> sums, int64_t tokens);
 
   int64_t n() const { return sum_.rows(); }
   int64_t tokens() const { return tokens_; }

@@ -7,7 +7,14 @@
 #include "pipeline/press_head.h"
 
 namespace coldpress {
+
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
+                           const DriverHooks& hooks, ThreadPool& pool) {
+  CalibrationStreamer streamer(model, windows, pool);
+  return run_plan(model, plan, streamer, hooks, pool);
+}
+
+Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
                            const DriverHooks& hooks, ThreadPool& pool) {
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(plan.recipe.method));
   Run run{plan, *method, hooks, pool, {}, 0, static_cast<int>(model.config().blocks), {}};
@@ -18,11 +25,10 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, const Calibrati
   PhaseTimes& seconds = run.report.seconds;
   {
     const Stopwatch total(&seconds.total);
-    CalibrationStreamer streamer(model, windows, pool);
     {
       COLDPRESS_ASSIGN_OR_RETURN(HeadWeights head, HeadWeights::load(model));
       COLDPRESS_RETURN_IF_ERROR(press_embedding(run, model, &head));
-      COLDPRESS_RETURN_IF_ERROR(streamer.embed(head));
+      COLDPRESS_RETURN_IF_ERROR(grams.embed(head));
     }
     for (int block = 0; block < run.blocks; ++block) {
       auto load_watch = std::make_unique<Stopwatch>(&seconds.load);
@@ -30,16 +36,16 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, const Calibrati
       load_watch.reset();
       const std::vector<Tap> taps = model.taps(block);
       for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
-        COLDPRESS_ASSIGN_OR_RETURN(
-            const Gram gram, streamer.run_stage(weights, block, static_cast<int>(stage), taps));
+        COLDPRESS_ASSIGN_OR_RETURN(const Gram gram,
+                                   grams.run_stage(weights, block, static_cast<int>(stage), taps));
         if (stage == taps.size()) break;
-        COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], gram, streamer, weights));
+        COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], gram, grams, weights));
       }
     }
     COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
-    COLDPRESS_RETURN_IF_ERROR(press_head(run, model, head, streamer));
-    seconds.forward = streamer.times().forward / pool.threads();
-    seconds.gram = streamer.times().gram / pool.threads();
+    COLDPRESS_RETURN_IF_ERROR(press_head(run, model, head, grams));
+    seconds.forward = grams.times().forward / pool.threads();
+    seconds.gram = grams.times().gram / pool.threads();
   }
   seconds.solve -= seconds.bound;
   if (!run.report.tensors.empty()) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "calibration/gram_source.h"
 #include "calibration/windows.h"
 #include "export/export.h"
 #include "model/model.h"
@@ -77,6 +78,10 @@ struct DriverHooks {
 // Presses the model block by block (ALGORITHMS.md §6): each activation is computed once per block,
 // and every tap sees the quantised weights before it.
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
+                           const DriverHooks& hooks, ThreadPool& pool);
+// The same with the taps' Grams from elsewhere: no window runs through the model, so that no tap
+// sees the errors before it.
+Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
                            const DriverHooks& hooks, ThreadPool& pool);
 
 }  // namespace coldpress

@@ -142,14 +142,14 @@ Status press(Run& run, const TapPlace& place, const std::vector<Job>& jobs) {
 namespace {
 
 // Experts, a few at a time: each has a Hessian of its own, which its gate and up share.
-Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled,
-                     CalibrationStreamer& streamer, BlockWeights& weights) {
+Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, GramSource& source,
+                     BlockWeights& weights) {
   int64_t experts = 0;
   for (const LinearRef& linear : tap.linears)
     experts = std::max<int64_t>(experts, linear.expert + 1);
   for (int64_t first = 0; first < experts; first += kExpertsAtOnce) {
     const int64_t count = std::min(kExpertsAtOnce, experts - first);
-    const std::vector<Gram> grams = streamer.expert_grams(tap, first, count);
+    const std::vector<Gram> grams = source.expert_grams(tap, first, count);
     std::deque<TapHessian> hessians;
     std::vector<Job> jobs;
     for (int64_t i = 0; i < count; ++i) {
@@ -185,9 +185,9 @@ Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled,
 
 }  // namespace
 
-Status press_tap(Run& run, int block, const Tap& tap, const Gram& gram,
-                 CalibrationStreamer& streamer, BlockWeights& weights) {
-  if (tap.by_expert) return press_experts(run, block, tap, gram, streamer, weights);
+Status press_tap(Run& run, int block, const Tap& tap, const Gram& gram, GramSource& grams,
+                 BlockWeights& weights) {
+  if (tap.by_expert) return press_experts(run, block, tap, gram, grams, weights);
   COLDPRESS_ASSIGN_OR_RETURN(
       TapHessian h,
       TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.normalised().view()));

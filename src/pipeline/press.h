@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "calibration/streamer.h"
+#include "calibration/gram_source.h"
 #include "grid/table.h"
 #include "pipeline/driver.h"
 #include "solver/table.h"
@@ -64,9 +64,9 @@ std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessi
 // Solves the jobs together and hands each result on.
 Status press(Run& run, const TapPlace& place, const std::vector<Job>& jobs);
 
-// `gram`: of `tap`, as the streamer's last stage returned it. Experts get Grams of their own from
-// the streamer, or a stated share of the pooled one (hessian/shrinkage.h).
-Status press_tap(Run& run, int block, const Tap& tap, const Gram& gram,
-                 CalibrationStreamer& streamer, BlockWeights& weights);
+// `gram`: of `tap`, as the last stage of `grams` returned it. Experts get Grams of their own from
+// there, or a stated share of the pooled one (hessian/shrinkage.h).
+Status press_tap(Run& run, int block, const Tap& tap, const Gram& gram, GramSource& grams,
+                 BlockWeights& weights);
 
 }  // namespace coldpress

@@ -42,11 +42,10 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
   return {};
 }
 
-Status press_head(Run& run, const Model& model, const HeadWeights& head,
-                  CalibrationStreamer& streamer) {
+Status press_head(Run& run, const Model& model, const HeadWeights& head, GramSource& grams) {
   const PlannedTensor* planned = find_tap(run, kHeadTap);
   if (planned == nullptr) return {};
-  COLDPRESS_ASSIGN_OR_RETURN(const Gram gram, streamer.head_gram(head));
+  COLDPRESS_ASSIGN_OR_RETURN(const Gram gram, grams.head_gram(head));
   COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.normalised().view()));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
   return press_matrix(run, *planned, &h, gram.tokens(), &w);

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/status.h"
-#include "calibration/streamer.h"
+#include "calibration/gram_source.h"
 #include "model/model.h"
 #include "pipeline/press.h"
 
@@ -14,7 +14,6 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head);
 
 // After the blocks: the head, solved against what it reads. Tied embeddings are solved here, as the
 // head; the blocks have then seen them as the source has them.
-Status press_head(Run& run, const Model& model, const HeadWeights& head,
-                  CalibrationStreamer& streamer);
+Status press_head(Run& run, const Model& model, const HeadWeights& head, GramSource& grams);
 
 }  // namespace coldpress

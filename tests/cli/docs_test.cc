@@ -67,6 +67,9 @@ class Documentation : public testing::Test {
         run({"quantize", "Llama-3.2-1B", "--bits", "8", "--method", "rtn", "--calibration",
              "my-text.txt", "--samples", "1", "--seqlen", "64", "-o", "model.gguf"});
     ASSERT_EQ(gguf.exit_code, 0) << gguf.err;
+    const CommandResult imatrix = run({"imatrix", "model.gguf", "--calibration", "my-text.txt",
+                                       "--samples", "2", "--seqlen", "64", "-o", "imatrix.gguf"});
+    ASSERT_EQ(imatrix.exit_code, 0) << imatrix.err;
   }
   void TearDown() override { fs::current_path(before_); }
 
@@ -109,7 +112,8 @@ TEST_F(Documentation, CommandsOfTheDocumentsRun) {
 }
 
 TEST_F(Documentation, ExamplesOfTheHelpRun) {
-  for (const char* verb : {"bench", "convert", "eval", "fetch", "inspect", "plan", "quantize"}) {
+  for (const char* verb :
+       {"bench", "convert", "eval", "fetch", "imatrix", "inspect", "plan", "quantize"}) {
     const std::vector<std::string> commands = commands_of_help(run_coldpress({verb, "--help"}).out);
     SCOPED_TRACE(verb);
     EXPECT_GE(commands.size(), 2u);

@@ -181,6 +181,7 @@ TEST_F(PlanVerb, ShowsTheTypesOfAMix) {
 
 TEST_F(PlanVerb, EachOptionOfTheTypesCounts) {
   const auto types = [&](std::vector<std::string> options) {
+    options.push_back("--allow-fallback");
     const Json json = plan_json(std::move(options));
     std::map<std::string, std::string> out;
     uint64_t bytes = 0;
