@@ -130,6 +130,28 @@ def config_seeds():
                                                                "rope_theta": 1e4}}}
 
 
+    yield "inside", {"model_type": "llava", "tie_word_embeddings": False,
+                     "text_config": {**base, "model_type": "llama"}, "vision_config": {}}
+    yield "qwen2-vl", {**base, "model_type": "qwen2_vl",
+                       "rope_scaling": {"type": "mrope", "mrope_section": [8, 4, 4]}}
+    yield "dense-blocks", {**base, "model_type": "qwen3_moe", "num_experts": 4,
+                           "num_experts_per_tok": 2, "moe_intermediate_size": 64,
+                           "decoder_sparse_step": 2, "mlp_only_layers": [0]}
+
+
+def unigram_seeds():
+    mark = "\u2581"
+    model = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0], [mark, -1], ["a", -2.5]]}
+    split = {"type": "Metaspace", "replacement": mark, "prepend_scheme": "never", "split": True}
+    yield "plain", {"model": model, "pre_tokenizer": split}
+    yield "words", {"model": model, "normalizer": {"type": "Sequence", "normalizers": [
+        {"type": "Precompiled", "precompiled_charsmap": "BAAAAAAAAABhAA=="},
+        {"type": "Strip", "strip_left": False, "strip_right": True},
+        {"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": mark}]},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [
+            {"type": "WhitespaceSplit"}, {**split, "prepend_scheme": "always"}]}}
+
+
 def records_seeds():
     yield "text", b'{"text": "a"}\n\n{"text": "b", "id": 1}\r\n'
     yield "chat", b'{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}]}]}'
@@ -161,6 +183,7 @@ def main():
              "safetensors_fuzz": safetensors_seeds(),
              "packed_fuzz": ((n, json.dumps(c).encode() + b"\n" + safetensors(t))
                              for n, (c, t) in packed_seeds()),
+             "unigram_fuzz": ((n, json.dumps(c).encode()) for n, c in unigram_seeds()),
              "config_fuzz": ((n, json.dumps(c).encode()) for n, c in config_seeds())}
     for target, files in seeds.items():
         (root / target).mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "export/export.h"
+#include "memory.h"
 #include "output_options.h"
 #include "pipeline/conversion_manifest.h"
 #include "report/record.h"
@@ -25,6 +26,7 @@ struct Options {
   std::string out;
   std::optional<DType> dense_type;
   uint64_t split_bytes = 0;
+  std::string tokenizer_pre;  // empty: what the model says
   bool json = false;
 };
 
@@ -38,13 +40,17 @@ Status run_convert(const Options& options) {
                         COLDPRESS_VERSION};
   request.all_dense = options.dense_type.has_value();
   request.split_bytes = options.split_bytes;
+  request.tokenizer_pre = options.tokenizer_pre;
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  Json manifest = make_conversion_manifest(*model, request.dense_type, request.all_dense,
-                                           {COLDPRESS_VERSION, 1, 0, seconds});
-  record_output(sink->tensors(), &manifest);
-  COLDPRESS_RETURN_IF_ERROR(sink->finish({manifest.dump(2), reproducible_part(manifest).dump()}));
+  Json manifest;
+  COLDPRESS_RETURN_IF_ERROR(sink->finish([&]() -> ExportManifest {
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    manifest = make_conversion_manifest(*model, request.dense_type, request.all_dense,
+                                        {COLDPRESS_VERSION, 1, peak_rss_bytes(), seconds});
+    record_output(sink->tensors(), &manifest);
+    return {manifest.dump(2), reproducible_part(manifest).dump()};
+  }));
   if (options.json) {
     fmt::print("{}\n", manifest.dump(2));
     return {};
@@ -80,6 +86,8 @@ void add_convert(CLI::App& app, Run& run) {
           "Store every matrix as this type (default: as the source does)")
       ->check(CLI::IsMember({"f16", "bf16", "f32"}));
   add_split_option(*verb, options->split_bytes);
+  verb->add_option("--tokenizer-pre", options->tokenizer_pre,
+                   "Pre-tokenizer, by llama.cpp's name, of a model whose own is not known");
   verb->add_flag("--json", options->json, "Print the manifest for machines");
   verb->callback([=, &run] { run = [options] { return run_convert(*options); }; });
 }

@@ -60,6 +60,10 @@ void print_plan(const Plan& plan, const std::string& text) {
                      quantise ? fmt::format("{:.3f}", tensor.bits_per_weight) : "",
                      quantise ? tensor.tap : tensor.reason});
   }
+  for (const SetAside& part : plan.set_aside) {
+    table.push_back(
+        {part.name, shape_text(part.shape), "drop", part.type, "", "0", "", part.reason});
+  }
   fmt::print("{}\n", text_table(table));
   fmt::print("{} of {} tensors quantised: {} weights at {:.3f} bits by {}\n", quantised,
              plan.tensors.size(), plan.quantised_weights, plan.bits_per_weight, plan.recipe.method);
@@ -89,6 +93,7 @@ Status run_plan_verb(PressOptions options) {
   if (options.json) {
     Json json = plan_to_json(plan);
     json["calibration_text"] = text;
+    json["calibration_seed"] = options.seed ? Json(*options.seed) : Json(nullptr);
     fmt::print("{}\n", json.dump(2));
   } else {
     print_plan(plan, text);

@@ -1,6 +1,5 @@
 // coldpress quantize: the plan, carried out, written and proven.
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <chrono>
 #include <filesystem>
@@ -11,6 +10,7 @@
 
 #include "calibration/imatrix_grams.h"
 #include "export/export.h"
+#include "memory.h"
 #include "output_options.h"
 #include "pipeline/driver.h"
 #include "pipeline/manifest.h"
@@ -37,12 +37,6 @@ std::vector<std::string> quantised_names(const Plan& plan) {
     if (tensor.action == TensorAction::kQuantise) names.push_back(tensor.name);
   }
   return names;
-}
-
-int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
 }
 
 void print_summary(const Json& manifest, const std::string& out) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/hash.h"
+#include "calibration/plain_text.h"
 #include "calibration/records.h"
 #include "io/file.h"
 
@@ -135,6 +136,7 @@ Result<CalibrationWindows> read_calibration(const std::vector<CalibrationSource>
           request.seed ? SIZE_MAX : static_cast<std::size_t>(shares[i] * request.length);
       COLDPRESS_RETURN_IF_ERROR(read_jsonl(bytes, path, tokenizer, enough, &kind, &stream));
     } else {
+      COLDPRESS_RETURN_IF_ERROR(check_plain_text(bytes, path));
       COLDPRESS_RETURN_IF_ERROR(add_text(bytes, tokenizer, &stream).with_context(path));
     }
     auto cut = cut_windows(stream, shares[i], request.length, request.seed, i);

@@ -16,7 +16,9 @@ constexpr int64_t kExpertRows = 512;  // gathered at once for an expert's Gram
 
 int64_t widest_tap(const Model& model) {
   int64_t width = 0;
-  for (const Tap& tap : model.taps(0)) width = std::max(width, tap.width);
+  for (int block = 0; block < model.config().blocks; ++block) {
+    for (const Tap& tap : model.taps(block)) width = std::max(width, tap.width);
+  }
   return width;
 }
 

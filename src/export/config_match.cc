@@ -44,6 +44,7 @@ std::optional<std::string> first_difference(const ModelConfig& a, const ModelCon
       a.vocab != b.vocab) {
     return "sizes";
   }
+  if (a.dense_ffn != b.dense_ffn) return "blocks without experts";
   if (a.context != b.context) return "context length";
   if (!same_float(a.norm_eps, b.norm_eps)) return "norm epsilon";
   if (a.tied_embeddings != b.tied_embeddings) return "tied embeddings";
@@ -66,11 +67,13 @@ std::optional<std::string> first_difference(const ModelConfig& a, const ModelCon
     return "routing of experts";
   }
   for (int64_t block = 0; block < a.blocks; ++block) {
+    if (a.has_experts(block) != b.has_experts(block)) return "blocks without experts";
     if (window_of(a, block) != window_of(b, block)) return "sliding windows";
     const RopeConfig& ra = rope_of(a, block);
     const RopeConfig& rb = rope_of(b, block);
     if (ra.dims != rb.dims) return "blocks and heads that rotate";
     if (ra.dims > 0 && !same_float(ra.theta, rb.theta)) return "rotary base frequency";
+    if (ra.sections != rb.sections) return "rotary sections";
     for (std::size_t pair = 0; pair < static_cast<std::size_t>(ra.dims / 2); ++pair) {
       if (factor_of(ra, pair) != factor_of(rb, pair)) return "rotary frequency scaling";
     }

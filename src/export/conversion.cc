@@ -97,6 +97,26 @@ void regroup_experts(const ModelConfig& config, const SourceTensor& t, const Rol
   }
 }
 
+// A folder's experts in one 3-D tensor with gate above up, as GGUF's two: expert by expert, the
+// upper rows to one and the lower to the other.
+void split_halves(const Model& model, const SourceTensor& t, const RoleMatch& match,
+                  OutputTensor out, std::vector<OutputTensor>& tensors) {
+  const ModelConfig& config = model.config();
+  const int64_t half = extent_size(match.role->rows, config) / 2;
+  if (out.how == How::kCopied) out.how = How::kConverted;
+  out.shape[1] = half;
+  for (const bool lower : {false, true}) {
+    const RoleSpec* role =
+        find_role(model.architecture(), lower ? match.role->gguf_lower : match.role->gguf_upper);
+    out.name = tensor_name(*role, Naming::kGguf, match.block);
+    out.pieces.clear();
+    for (int64_t e = 0; e < config.experts; ++e) {
+      out.pieces.push_back({t.name, (2 * e + (lower ? 1 : 0)) * half, half, e * half});
+    }
+    tensors.push_back(out);
+  }
+}
+
 // Why a tensor has no place in the output; nullopt if it has one.
 std::optional<std::string> reason_to_drop(const Model& model, const SourceTensor& t,
                                           const std::optional<RoleMatch>& match, Naming source) {
@@ -130,14 +150,19 @@ Result<Layout> plan_conversion(const ExportRequest& request,
       layout.dropped.push_back({t.name, "", "", How::kDropped, *reason, t.shape});
       continue;
     }
-    if (!match.has_value() || tensor_name(*match->role, target, match->block).empty()) {
+    const bool halves =
+        match.has_value() && target == Naming::kGguf && !match->role->gguf_upper.empty();
+    if (!match.has_value() ||
+        (!halves && tensor_name(*match->role, target, match->block).empty())) {
       return unsupported(
           fmt::format("{}: tensor \"{}\" has no counterpart in {}; choose {} as the output",
                       model.path().string(), t.name, target == Naming::kGguf ? "GGUF" : "a folder",
                       target == Naming::kGguf ? "a folder" : "NAME.gguf"));
     }
     OutputTensor out = convert(request, t, *match, quantised.contains(t.name), source, target);
-    if (match->role->per_expert) {
+    if (halves) {
+      split_halves(model, t, *match, std::move(out), layout.tensors);
+    } else if (match->role->per_expert) {
       regroup_experts(model.config(), t, *match, target, std::move(out), layout.tensors);
     } else {
       layout.tensors.push_back(std::move(out));

@@ -25,7 +25,11 @@ std::vector<ExportedTensor> DenseSink::tensors() const {
   std::vector<ExportedTensor> out;
   for (const OutputTensor& t : layout_) {
     if (t.pieces.empty()) out.push_back({t.source, t.name, t.stored_type, t.how});
-    for (const Piece& piece : t.pieces) out.push_back({piece.source, t.name, t.stored_type, t.how});
+    for (std::size_t p = 0; p < t.pieces.size(); ++p) {
+      const std::string& source = t.pieces[p].source;
+      if (p > 0 && source == t.pieces[p - 1].source) continue;
+      out.push_back({source, t.name, t.stored_type, t.how});
+    }
   }
   out.insert(out.end(), dropped_.begin(), dropped_.end());
   return out;
@@ -75,14 +79,14 @@ Status DenseSink::put_piece(Place place, const PressedTensor& pressed) {
   return written;
 }
 
-Status DenseSink::finish(const ExportManifest& manifest) {
+Status DenseSink::finish(const MakeManifest& make_manifest) {
   COLDPRESS_CHECK(hashes_.size() == quantised_.size());  // everything was put
   for (const OutputTensor& tensor : layout_) {
     if (tensor.how == OutputTensor::How::kQuantised) continue;
     COLDPRESS_ASSIGN_OR_RETURN(const auto bytes, stored_bytes(model_, tensor, buffer_));
     COLDPRESS_RETURN_IF_ERROR(write(tensor, bytes));
   }
-  COLDPRESS_RETURN_IF_ERROR(seal(manifest));
+  COLDPRESS_RETURN_IF_ERROR(seal(make_manifest()));
   COLDPRESS_RETURN_IF_ERROR(verify_output(work_path(), out_, model_, layout_, hashes_));
   return commit();
 }

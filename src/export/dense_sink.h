@@ -18,7 +18,8 @@ class DenseSink : public ExportSink {
  public:
   std::vector<ExportedTensor> tensors() const final;
   Status put(const std::string& source_name, const PressedTensor& tensor) final;
-  Status finish(const ExportManifest& manifest) final;
+  using ExportSink::finish;
+  Status finish(const MakeManifest& make_manifest) final;
 
  protected:
   DenseSink(const ExportRequest& request, Layout layout);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -43,6 +44,9 @@ struct ExportManifest {
   std::string reproducible;  // JSON that depends on the plan alone; inside files that can hold it
 };
 
+// Asked for once everything but the manifest is written, so that it can tell what that took.
+using MakeManifest = std::function<ExportManifest()>;
+
 // What became of one tensor of the source.
 struct ExportedTensor {
   enum class How {
@@ -77,7 +81,10 @@ class ExportSink {
   virtual Status put(const std::string& source_name, const PressedTensor& tensor) = 0;
   // Writes the rest, opens the result again, compares every tensor with what it must be (bit for
   // bit), and only then gives it its final name.
-  virtual Status finish(const ExportManifest& manifest) = 0;
+  virtual Status finish(const MakeManifest& make_manifest) = 0;
+  Status finish(const ExportManifest& manifest) {
+    return finish([&manifest] { return manifest; });
+  }
 };
 
 // The format follows from `out`: NAME.gguf is a GGUF file, anything else a Hugging Face folder.

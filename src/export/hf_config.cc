@@ -126,8 +126,15 @@ void put_token_ids(const GgufContent& content, Json& json) {
 
 }  // namespace
 
-Result<HfFolderFiles> hf_files_of(const Model& model, DType dense_type) {
+Result<HfFolderFiles> hf_files_of(const Model& model, DType dense_type,
+                                  const std::string& tokenizer_pre) {
   const std::string where = model.path().string();
+  if (model.architecture().hf_class.empty()) {
+    return unsupported(
+        fmt::format("{}: a folder of {} needs its image encoder, which is not in this file; choose "
+                    "NAME.gguf as the output",
+                    where, model.architecture().name));
+  }
   for (const Presence flag : {Presence::kAttentionBias, Presence::kMlpBias}) {
     if (biases(model, flag) == Biases::kSome) {
       return unsupported(where +
@@ -154,7 +161,8 @@ Result<HfFolderFiles> hf_files_of(const Model& model, DType dense_type) {
                     "NAME.gguf as the output",
                     where, what));
   }
-  COLDPRESS_ASSIGN_OR_RETURN(out.tokenizer, hf_tokenizer_files(file.content().metadata, where));
+  COLDPRESS_ASSIGN_OR_RETURN(out.tokenizer,
+                             hf_tokenizer_files(file.content().metadata, where, tokenizer_pre));
   return out;
 }
 

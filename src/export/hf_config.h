@@ -17,6 +17,8 @@ struct HfFolderFiles {
 
 // Configuration and vocabulary. The configuration, read back by the program's own reader, is the
 // source's; what config.json or tokenizer.json cannot express is refused, naming what.
-Result<HfFolderFiles> hf_files_of(const Model& model, DType dense_type);
+// `tokenizer_pre`: as in ExportRequest.
+Result<HfFolderFiles> hf_files_of(const Model& model, DType dense_type,
+                                  const std::string& tokenizer_pre = {});
 
 }  // namespace coldpress

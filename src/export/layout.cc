@@ -57,27 +57,37 @@ Result<OutputTensor> same_container(const ExportRequest& request, const SourceTe
   return out;
 }
 
-// Values as (out, in), or a vector as one row, in the order in which they are stored.
-MatrixF in_stored_order(const OutputTensor& tensor, View2<const float> values) {
+// Values, (out, in) or a vector as one row, in the order in which they are stored: where they are,
+// if they are so already, else in `buffer`.
+std::span<const float> in_stored_order(const OutputTensor& tensor, View2<const float> values,
+                                       MatrixF& buffer) {
+  if (tensor.rows.empty() && !tensor.transposed && values.stride == values.cols) {
+    return {values.data, static_cast<std::size_t>(values.rows * values.cols)};
+  }
   const bool is_vector = tensor.shape.size() == 1;
-  MatrixF out(tensor.transposed ? values.cols : values.rows,
-              tensor.transposed ? values.rows : values.cols);
+  buffer = MatrixF(tensor.transposed ? values.cols : values.rows,
+                   tensor.transposed ? values.rows : values.cols);
   for (int64_t r = 0; r < values.rows; ++r) {
     const float* from = values.row(is_vector ? r : source_row(tensor, r));
     for (int64_t j = 0; j < values.cols; ++j) {
       const float v = from[is_vector ? source_row(tensor, j) : j];
-      (tensor.transposed ? out(j, r) : out(r, j)) = v;
+      (tensor.transposed ? buffer(j, r) : buffer(r, j)) = v;
     }
   }
-  return out;
+  return {buffer.data(), static_cast<std::size_t>(buffer.size())};
 }
 
 // What a tensor is made of, as (out, in).
 Result<MatrixF> load_source(const Model& model, const OutputTensor& tensor) {
   if (tensor.pieces.empty()) return model.load(tensor.source);
   MatrixF all(tensor.pieces.back().at + tensor.pieces.back().rows, tensor.shape.back());
+  MatrixF values;
+  const std::string* loaded = nullptr;
   for (const Piece& piece : tensor.pieces) {
-    COLDPRESS_ASSIGN_OR_RETURN(const MatrixF values, model.load(piece.source));
+    if (loaded == nullptr || *loaded != piece.source) {
+      COLDPRESS_ASSIGN_OR_RETURN(values, model.load(piece.source));
+      loaded = &piece.source;
+    }
     std::memcpy(all.row(piece.at), values.row(piece.row),
                 static_cast<std::size_t>(piece.rows * all.cols()) * sizeof(float));
   }
@@ -176,8 +186,8 @@ Result<std::span<const std::byte>> stored_bytes(const Model& model, const Output
   }
   // Not for zero: -0.0 would become 0.0.
   for (int64_t i = 0; i < values.size() && tensor.add != 0.0F; ++i) values.data()[i] += tensor.add;
-  const MatrixF stored = in_stored_order(tensor, values.view());
-  const std::span<const float> flat(stored.data(), static_cast<std::size_t>(stored.size()));
+  MatrixF moved;
+  const std::span<const float> flat = in_stored_order(tensor, values.view(), moved);
   buffer.resize(flat.size() * size);
   COLDPRESS_CHECK(encode_from_f32(tensor.dtype, flat, buffer));
   return std::span<const std::byte>(buffer);
@@ -210,8 +220,8 @@ void encode_exact(const OutputTensor& tensor, const PressedTensor& pressed,
                   std::vector<std::byte>& buffer) {
   COLDPRESS_CHECK(tensor.in_blocks == (pressed.blocks.rows > 0));
   if (tensor.in_blocks) return encode_blocks(tensor, pressed, buffer);
-  const MatrixF stored = in_stored_order(tensor, pressed.values);
-  const std::span<const float> flat(stored.data(), static_cast<std::size_t>(stored.size()));
+  MatrixF moved;
+  const std::span<const float> flat = in_stored_order(tensor, pressed.values, moved);
   buffer.resize(flat.size() * static_cast<std::size_t>(dtype_size(tensor.dtype)));
   std::vector<float> decoded(flat.size());
   COLDPRESS_CHECK(encode_from_f32(tensor.dtype, flat, buffer));

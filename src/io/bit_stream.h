@@ -1,6 +1,7 @@
 // Small unsigned codes in 32-bit words, least significant bits first. Two conventions exist: codes
-// that follow each other without a gap, across words (GPTQ), and codes that never straddle a word,
-// whose spare top bits are unused (compressed-tensors). They agree where the bits divide 32.
+// that follow each other without a gap, across words (GPTQ, compressed-tensors), and codes that
+// never straddle a word, whose spare top bits are unused (older compressed-tensors). They agree
+// where the bits divide 32.
 #pragma once
 
 #include <cstddef>

@@ -47,6 +47,7 @@ GgufValue GgufValue::strings(std::vector<std::string> v) {
 GgufValue GgufValue::i32s(const std::vector<int32_t>& v) { return fixed_array(GgufType::kI32, v); }
 GgufValue GgufValue::u32s(const std::vector<uint32_t>& v) { return fixed_array(GgufType::kU32, v); }
 GgufValue GgufValue::f32s(const std::vector<float>& v) { return fixed_array(GgufType::kF32, v); }
+GgufValue GgufValue::u8s(const std::vector<uint8_t>& v) { return fixed_array(GgufType::kU8, v); }
 GgufValue GgufValue::bools(const std::vector<bool>& v) {
   return fixed_array(GgufType::kBool, std::vector<uint8_t>(v.begin(), v.end()));
 }

@@ -61,6 +61,7 @@ struct GgufValue {
   static GgufValue strings(std::vector<std::string> v);
   static GgufValue i32s(const std::vector<int32_t>& v);
   static GgufValue u32s(const std::vector<uint32_t>& v);
+  static GgufValue u8s(const std::vector<uint8_t>& v);
   static GgufValue bools(const std::vector<bool>& v);
   static GgufValue f32s(const std::vector<float>& v);
 

@@ -14,6 +14,7 @@
 #include "io/ggml_codec.h"
 #include "io/gguf.h"
 #include "io/show_name.h"
+#include "io/tensor_slots.h"
 
 namespace coldpress {
 namespace {
@@ -119,19 +120,12 @@ std::optional<uint64_t> round_up(uint64_t n, uint64_t alignment) {
 }  // namespace
 
 struct GgufWriter::State {
-  struct Slot {
-    uint64_t offset = 0;  // from the start of the file
-    uint64_t size = 0;
-    bool written = false;
-  };
   struct Place {
     uint64_t offset = 0;  // from the start of the file
     uint64_t size = 0;
   };
-  std::string path;
+  TensorSlots slots;
   AtomicFile file;
-  std::vector<std::string> names;  // in declared order
-  std::unordered_map<std::string, Slot> slots;
   std::unordered_map<std::string, Place> strings;  // metadata
 };
 
@@ -184,15 +178,11 @@ Result<GgufWriter> GgufWriter::create(
   std::string text = header.bytes() + entries.bytes();
 
   Buffer descriptions;
-  std::vector<std::string> names;
-  std::unordered_map<std::string, State::Slot> slots;
+  TensorSlots slots(where);
   uint64_t end = 0;  // of the data section so far, aligned
-  for (Declaration& t : tensors) {
+  for (const Declaration& t : tensors) {
     COLDPRESS_ASSIGN_OR_RETURN(const uint64_t size, declared_bytes(t, where));
-    if (!slots.emplace(t.name, State::Slot{end, size}).second) {
-      return invalid_argument(
-          fmt::format("{}: tensor {} would appear twice", where, show_name(t.name)));
-    }
+    COLDPRESS_RETURN_IF_ERROR(slots.declare(t.name, end, size));
     descriptions.put_string(t.name);
     descriptions.put(static_cast<uint32_t>(t.shape.size()));
     for (std::size_t d = t.shape.size(); d-- > 0;) descriptions.put(t.shape[d]);
@@ -202,45 +192,29 @@ Result<GgufWriter> GgufWriter::create(
     const auto next = sum.has_value() ? round_up(*sum, alignment) : std::nullopt;
     if (!next.has_value()) return invalid_argument(where + ": the tensors are too large");
     end = *next;
-    names.push_back(std::move(t.name));
   }
   text += descriptions.bytes();
   const auto data_start = round_up(text.size(), alignment);
   const auto file_size = data_start.has_value() ? checked_add(*data_start, end) : std::nullopt;
   if (!file_size.has_value()) return invalid_argument(where + ": the tensors are too large");
-  for (auto& [name, slot] : slots) slot.offset += *data_start;
+  slots.move(*data_start);
 
   COLDPRESS_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
   COLDPRESS_RETURN_IF_ERROR(file.resize(*file_size));
   COLDPRESS_RETURN_IF_ERROR(file.append(text));
-  return GgufWriter(std::unique_ptr<State>(
-      new State{where, std::move(file), std::move(names), std::move(slots), std::move(strings)}));
+  return GgufWriter(
+      std::unique_ptr<State>(new State{std::move(slots), std::move(file), std::move(strings)}));
 }
 
 Status GgufWriter::write(const std::string& name, std::span<const std::byte> data) {
-  State& s = *state_;
-  const auto found = s.slots.find(name);
-  if (found == s.slots.end()) {
-    return invalid_argument(fmt::format("{}: tensor {} was not declared", s.path, show_name(name)));
-  }
-  State::Slot& slot = found->second;
-  if (slot.written) {
-    return invalid_argument(fmt::format("{}: tensor {} is written twice", s.path, show_name(name)));
-  }
-  if (slot.size != data.size()) {
-    return invalid_argument(fmt::format("{}: tensor {} needs {} bytes, not {}", s.path,
-                                        show_name(name), slot.size, data.size()));
-  }
-  COLDPRESS_RETURN_IF_ERROR(s.file.write_at(slot.offset, data));
-  slot.written = true;
-  return {};
+  return state_->slots.write(name, data, state_->file);
 }
 
 Status GgufWriter::set_string(const std::string& key, std::string_view text) {
   const auto found = state_->strings.find(key);
   if (found == state_->strings.end() || found->second.size != text.size()) {
-    return invalid_argument(fmt::format("{}: metadata {} is not a string of {} bytes", state_->path,
-                                        show_name(key), text.size()));
+    return invalid_argument(fmt::format("{}: metadata {} is not a string of {} bytes",
+                                        state_->slots.where(), show_name(key), text.size()));
   }
   return state_->file.write_at(found->second.offset,
                                std::as_bytes(std::span(text.data(), text.size())));
@@ -249,12 +223,7 @@ Status GgufWriter::set_string(const std::string& key, std::string_view text) {
 const std::filesystem::path& GgufWriter::work_path() const { return state_->file.work_path(); }
 
 Status GgufWriter::finish() {
-  for (const std::string& name : state_->names) {
-    if (!state_->slots.at(name).written) {
-      return invalid_argument(
-          fmt::format("{}: tensor {} was never written", state_->path, show_name(name)));
-    }
-  }
+  COLDPRESS_RETURN_IF_ERROR(state_->slots.check_complete());
   return state_->file.commit();
 }
 

@@ -12,6 +12,7 @@
 #include "base/checked.h"
 #include "io/json.h"
 #include "io/show_name.h"
+#include "io/tensor_slots.h"
 
 namespace coldpress {
 namespace {
@@ -196,15 +197,8 @@ const SafetensorsInfo* SafetensorsFile::find(const std::string& name) const {
 }
 
 struct SafetensorsWriter::State {
-  struct Slot {
-    uint64_t offset = 0;  // from the start of the file
-    uint64_t size = 0;
-    bool written = false;
-  };
-  std::string path;
+  TensorSlots slots;
   AtomicFile file;
-  std::vector<std::string> names;  // in declared order
-  std::unordered_map<std::string, Slot> slots;
 };
 
 SafetensorsWriter::SafetensorsWriter(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -220,26 +214,25 @@ Result<SafetensorsWriter> SafetensorsWriter::create(
   if (!metadata.empty()) header["__metadata__"] = metadata;
   // Appended directly: looking each key up again would take quadratic time.
   auto& members = static_cast<Json::object_t::Container&>(header.get_ref<Json::object_t&>());
-  std::vector<std::string> names;
-  std::unordered_map<std::string, State::Slot> slots;
+  TensorSlots slots(where);
   uint64_t end = 0;
-  for (Declaration& t : tensors) {
+  for (const Declaration& t : tensors) {
     const auto size = tensor_bytes(t.dtype, t.shape);
     const auto next = size.has_value() ? checked_add(end, *size) : std::nullopt;
     if (!next.has_value()) {
       return invalid_argument(
           fmt::format("{}: tensor {} has an impossible shape", where, show_name(t.name)));
     }
-    if (t.name == "__metadata__" || !slots.emplace(t.name, State::Slot{end, *size}).second) {
+    if (t.name == "__metadata__") {
       return invalid_argument(
           fmt::format("{}: tensor {} would appear twice", where, show_name(t.name)));
     }
+    COLDPRESS_RETURN_IF_ERROR(slots.declare(t.name, end, *size));
     Json entry = Json::object();
     entry["dtype"] = std::string(dtype_name(t.dtype));
     entry["shape"] = t.shape;
     entry["data_offsets"] = {end, *next};
     members.emplace_back(t.name, std::move(entry));
-    names.push_back(std::move(t.name));
     end = *next;
   }
 
@@ -256,7 +249,7 @@ Result<SafetensorsWriter> SafetensorsWriter::create(
   const uint64_t data_start = kLengthBytes + text.size();
   const auto file_size = checked_add(data_start, end);
   if (!file_size.has_value()) return invalid_argument(where + ": the tensors are too large");
-  for (auto& [name, slot] : slots) slot.offset += data_start;
+  slots.move(data_start);
 
   COLDPRESS_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
   COLDPRESS_RETURN_IF_ERROR(file.resize(*file_size));
@@ -266,36 +259,15 @@ Result<SafetensorsWriter> SafetensorsWriter::create(
   }
   COLDPRESS_RETURN_IF_ERROR(file.append(length));
   COLDPRESS_RETURN_IF_ERROR(file.append(text));
-  return SafetensorsWriter(std::unique_ptr<State>(
-      new State{where, std::move(file), std::move(names), std::move(slots)}));
+  return SafetensorsWriter(std::unique_ptr<State>(new State{std::move(slots), std::move(file)}));
 }
 
 Status SafetensorsWriter::write(const std::string& name, std::span<const std::byte> data) {
-  State& s = *state_;
-  const auto found = s.slots.find(name);
-  if (found == s.slots.end()) {
-    return invalid_argument(fmt::format("{}: tensor {} was not declared", s.path, show_name(name)));
-  }
-  State::Slot& slot = found->second;
-  if (slot.written) {
-    return invalid_argument(fmt::format("{}: tensor {} is written twice", s.path, show_name(name)));
-  }
-  if (slot.size != data.size()) {
-    return invalid_argument(fmt::format("{}: tensor {} needs {} bytes, not {}", s.path,
-                                        show_name(name), slot.size, data.size()));
-  }
-  COLDPRESS_RETURN_IF_ERROR(s.file.write_at(slot.offset, data));
-  slot.written = true;
-  return {};
+  return state_->slots.write(name, data, state_->file);
 }
 
 Status SafetensorsWriter::finish() {
-  for (const std::string& name : state_->names) {
-    if (!state_->slots.at(name).written) {
-      return invalid_argument(
-          fmt::format("{}: tensor {} was never written", state_->path, show_name(name)));
-    }
-  }
+  COLDPRESS_RETURN_IF_ERROR(state_->slots.check_complete());
   return state_->file.commit();
 }
 

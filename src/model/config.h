@@ -2,6 +2,7 @@
 // (model/arch/*.cc); the stage graphs and the pipeline read it and never look at names.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -16,6 +17,9 @@ struct RopeConfig {
   int64_t dims = 0;  // the first `dims` elements of a head rotate; 0: this block has no RoPE
   // Frequency divisors per pair (Llama-3 scaling, linear scaling); empty: all ones. dims/2 long.
   std::vector<float> factors = {};
+  // Models that take images count pairs in sections, with a position each; in text the positions of
+  // all sections are the token's, so that only other programs need to know.
+  std::vector<int64_t> sections = {};
   bool interleaved = false;  // pairs (2i, 2i+1), as in GGUF files of Llama; else (i, i + dims/2)
 };
 
@@ -50,10 +54,18 @@ struct ModelConfig {
                                         // else all q, then all k, then all v
   int64_t experts = 0;                  // per block; 0: a dense feed-forward. `ffn` is one expert's
   int64_t experts_used = 0;             // per token
-  bool normalise_routes = true;         // the used experts' probabilities are divided by their sum
-  bool attention_bias = false;          // HF: q, k, v, o have biases
-  bool mlp_bias = false;                // HF: gate, up, down have biases
-  std::string tokenizer_hint;           // free for the tokenizer layer; may be empty
+  // With experts: the blocks that have a dense feed-forward of `dense_ffn` instead; empty: none.
+  std::vector<bool> dense_blocks;
+  int64_t dense_ffn = 0;
+  bool normalise_routes = true;  // the used experts' probabilities are divided by their sum
+  bool attention_bias = false;   // HF: q, k, v, o have biases
+  bool mlp_bias = false;         // HF: gate, up, down have biases
+  bool inside_larger = false;    // HF: config.json describes a model that this is a part of
+  std::string tokenizer_hint;    // free for the tokenizer layer; may be empty
+
+  bool has_experts(int64_t block) const {
+    return experts > 0 && (dense_blocks.empty() || !dense_blocks[static_cast<std::size_t>(block)]);
+  }
 };
 
 }  // namespace coldpress

@@ -71,10 +71,6 @@ bool ConfigKeys::is_array(std::string_view key) const {
   return value != nullptr && value->is_array();
 }
 
-bool ConfigKeys::is_empty_array(std::string_view key) const {
-  return is_array(key) && find(key)->empty();
-}
-
 Status ConfigKeys::wrong(std::string_view key, const std::string& expected) const {
   const Json* value = find(key);
   if (value == nullptr) return corrupt(fmt::format("{} is missing", where(key)));
@@ -149,6 +145,24 @@ Result<std::vector<bool>> ConfigKeys::flags(std::string_view key, int64_t count)
   return result;
 }
 
+Result<std::vector<int64_t>> ConfigKeys::integers(std::string_view key,
+                                                  std::optional<std::size_t> count, int64_t min,
+                                                  int64_t max) const {
+  const Json* value = find(key);
+  const std::string many = count ? fmt::format("{} ", *count) : "";
+  const std::string expected = fmt::format("an array of {}integers from {} to {}", many, min, max);
+  if (value == nullptr || !value->is_array() || value->size() != count.value_or(value->size())) {
+    return wrong(key, expected);
+  }
+  std::vector<int64_t> result;
+  for (const Json& entry : *value) {
+    const std::optional<int64_t> n = as_integer(entry);
+    if (!n || *n < min || *n > max) return wrong(key, expected);
+    result.push_back(*n);
+  }
+  return result;
+}
+
 Result<std::vector<bool>> ConfigKeys::layer_types(int64_t blocks) const {
   const Json* value = find("layer_types");
   const std::string expected = fmt::format("an array of {} strings", blocks);
@@ -200,7 +214,10 @@ Result<RopeConfig> read_rope(const ConfigKeys& keys, int64_t dims, double theta)
   // transformers before 4.43 wrote "type".
   const std::string type_key = keys.has("rope_type") ? "rope_type" : "type";
   COLDPRESS_ASSIGN_OR_RETURN(const std::string type, keys.text_or(type_key, "default"));
-  if (type == "default") return rope;
+  if (keys.has("mrope_section")) {
+    COLDPRESS_ASSIGN_OR_RETURN(rope.sections, keys.integers("mrope_section", 3, 0, dims / 2));
+  }
+  if (type == "default" || type == "mrope") return rope;
   if (type == "linear") {
     COLDPRESS_ASSIGN_OR_RETURN(const double factor, keys.number("factor", 1e-3, 1e6));
     rope.factors.assign(static_cast<std::size_t>(dims / 2), static_cast<float>(factor));
@@ -219,7 +236,7 @@ Result<RopeConfig> read_rope(const ConfigKeys& keys, int64_t dims, double theta)
         llama3_factors(rope.theta, dims, factor, low, high, static_cast<double>(original));
     return rope;
   }
-  return unsupported(fmt::format("{} is {}; known are default, linear and llama3",
+  return unsupported(fmt::format("{} is {}; known are default, linear, llama3 and mrope",
                                  keys.where(type_key), show_name(type)));
 }
 

@@ -32,7 +32,6 @@ class ConfigKeys {
   std::string where(std::string_view key) const;
   bool has(std::string_view key) const;  // present and not null
   bool is_array(std::string_view key) const;
-  bool is_empty_array(std::string_view key) const;
 
   // Without _or: a missing key is an error. A GGUF array of equal numbers counts as one number.
   Result<int64_t> integer(std::string_view key, int64_t min, int64_t max) const;
@@ -44,6 +43,9 @@ class ConfigKeys {
   Result<std::string> text_or(std::string_view key, std::string fallback) const;
   // `count` booleans (or 0/1).
   Result<std::vector<bool>> flags(std::string_view key, int64_t count) const;
+  // `count` integers, or as many as there are.
+  Result<std::vector<int64_t>> integers(std::string_view key, std::optional<std::size_t> count,
+                                        int64_t min, int64_t max) const;
   // HF "layer_types": true for "sliding_attention", false for "full_attention".
   Result<std::vector<bool>> layer_types(int64_t blocks) const;
   // The object under `key`; nullopt if absent or null, an error if it is no object.
@@ -68,7 +70,8 @@ std::string_view spelled(const ConfigKeys& keys, std::string_view names);
 double shortest_number(double value);
 
 // RoPE from an HF object ("rope_parameters" or "rope_scaling"): rope_theta (default `theta`) and
-// the types default, linear and llama3; others are unsupported. `dims`: of a head, that rotate.
+// the types default, linear, llama3 and mrope (sections for images); others are unsupported.
+// `dims`: of a head, that rotate.
 Result<RopeConfig> read_rope(const ConfigKeys& keys, int64_t dims, double theta);
 
 // Qwen's optional windows: use_sliding_window, sliding_window, and layer_types or

@@ -41,9 +41,10 @@ bool contains_any(const std::vector<std::string_view>& parts,
 
 std::optional<std::string> known_extra(const Model& model, const SourceTensor& tensor) {
   const std::vector<std::string_view> parts = components(tensor.name);
-  if (contains_any(parts, {"vision_tower", "vision_model", "visual", "vision_encoder",
-                           "multi_modal_projector", "mm_projector", "vision_embed_tokens",
-                           "embed_vision", "image_newline", "audio_tower", "embed_audio"})) {
+  if (contains_any(parts,
+                   {"vision_tower", "vision_model", "visual", "vision_encoder",
+                    "multi_modal_projector", "mm_projector", "connector", "vision_embed_tokens",
+                    "mlp1", "embed_vision", "image_newline", "audio_tower", "embed_audio"})) {
     return "of an image or audio encoder, which the language model does not run";
   }
   if (contains_any(parts, {"mtp", "mtp_block", "nextn", "mtp_layers"})) {

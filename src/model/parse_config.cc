@@ -168,8 +168,21 @@ Result<RopeConfig> read_hf_rope(const ConfigKeys& keys, int64_t head_dim,
   return read_rope(*parameters, dims, theta);
 }
 
-Result<ModelConfig> read_hf(const Json& json, const std::string& where) {
-  if (!json.is_object()) return corrupt(where + ": a model configuration must be a JSON object");
+// Where models that take images or sound keep their language model's configuration.
+constexpr std::string_view kInnerConfigs[] = {"text_config", "llm_config", "language_config"};
+
+const Json* inner_config(const Json& json) {
+  if (!json.is_object()) return nullptr;
+  for (const std::string_view key : kInnerConfigs) {
+    const auto it = json.find(key);
+    if (it != json.end() && it->is_object()) return &*it;
+  }
+  return nullptr;
+}
+
+Result<ModelConfig> read_hf(const Json& whole, const std::string& where) {
+  if (!whole.is_object()) return corrupt(where + ": a model configuration must be a JSON object");
+  COLDPRESS_ASSIGN_OR_RETURN(const Json json, hf_language_config(whole, where));
   const ConfigKeys keys(json, where);
   COLDPRESS_ASSIGN_OR_RETURN(const std::string type, keys.text_or("model_type", ""));
   if (type.empty()) return corrupt(keys.where("model_type") + " is missing");
@@ -177,6 +190,7 @@ Result<ModelConfig> read_hf(const Json& json, const std::string& where) {
   if (arch == nullptr) return unknown_architecture(type, Naming::kHf, where);
 
   ModelConfig config;
+  config.inside_larger = inner_config(whole) != nullptr;
   COLDPRESS_RETURN_IF_ERROR(read_common(keys, arch->keys, *arch, config));
   config.qkv_by_group = arch->hf_qkv_by_group;
   COLDPRESS_ASSIGN_OR_RETURN(config.vocab, keys.integer("vocab_size", 1, kMaxWidth));
@@ -248,6 +262,11 @@ Result<RopeConfig> read_gguf_rope(const ConfigKeys& keys, const ModelConfig& con
                                    keys.where("rope.dimension_count"), rope.dims, arch.name,
                                    config.head_dim, arch.partial_rotary ? "in pairs" : "whole"));
   }
+  if (keys.has("rope.dimension_sections")) {
+    COLDPRESS_ASSIGN_OR_RETURN(rope.sections,
+                               keys.integers("rope.dimension_sections", 4, 0, rope.dims / 2));
+    rope.sections.pop_back();  // of a fourth dimension, which no model has
+  }
   COLDPRESS_ASSIGN_OR_RETURN(const std::string scaling, keys.text_or("rope.scaling.type", "none"));
   COLDPRESS_ASSIGN_OR_RETURN(const double old_factor,
                              keys.number_or("rope.scale_linear", 1.0, 1e-3, 1e6));
@@ -264,6 +283,21 @@ Result<RopeConfig> read_gguf_rope(const ConfigKeys& keys, const ModelConfig& con
 }
 
 }  // namespace
+
+Result<Json> hf_language_config(const Json& json, const std::string& where) {
+  const Json* inner = inner_config(json);
+  if (inner == nullptr) return json;
+  const ConfigKeys keys(*inner, where);
+  COLDPRESS_ASSIGN_OR_RETURN(const std::string type, keys.text_or("model_type", ""));
+  const Architecture* arch = find_hf_architecture(type, keys);
+  Json merged = Json::parse(arch == nullptr ? "{}" : arch->hf_defaults);
+  merged.update(*inner);
+  for (const char* key : {"tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id"}) {
+    const auto it = json.find(key);
+    if (it != json.end() && !it->is_null()) merged[key] = *it;
+  }
+  return merged;
+}
 
 Result<ModelConfig> parse_hf_config(std::string_view json_text, const std::string& where) {
   COLDPRESS_ASSIGN_OR_RETURN(const Json json, parse_json(json_text, where));

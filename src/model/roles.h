@@ -182,7 +182,9 @@ inline constexpr RoleSpec kFfnGateUpExps{.role = "ffn_gate_up_exps",
                                          .rows = Extent::kGateUp,
                                          .presence = Presence::kFused,
                                          .tap = "ffn_in",
-                                         .per_expert = true};
+                                         .per_expert = true,
+                                         .gguf_upper = "ffn_gate_exps",
+                                         .gguf_lower = "ffn_up_exps"};
 inline constexpr RoleSpec kFfnDownExps{.role = "ffn_down_exps",
                                        .hf = "model.layers.{}.mlp.experts.{}.down_proj.weight",
                                        .gguf = "blk.{}.ffn_down_exps.weight",
@@ -190,6 +192,13 @@ inline constexpr RoleSpec kFfnDownExps{.role = "ffn_down_exps",
                                        .cols = Extent::kFfn,
                                        .tap = "ffn_mid",
                                        .per_expert = true};
+
+// The feed-forward of blocks without experts in a model that has some.
+inline constexpr RoleSpec dense_block(RoleSpec role) {
+  role.dense_blocks_only = true;
+  (role.rows == Extent::kFfn ? role.rows : role.cols) = Extent::kDenseFfn;
+  return role;
+}
 
 // Learned positions are added to the embeddings; Bloom norms the sum.
 inline constexpr RoleSpec kPosEmbd{.role = "pos_embd",

@@ -83,6 +83,9 @@ class SourceModel final : public Model {
   void add_gguf(GgufFile file);
   // Replaces the parts of packed weights by the weights.
   Status fold_packed(const Json& settings);
+  // Where the flags of a larger model and of the language model in it contradict the tensors, the
+  // tensors count: an output matrix of its own is used.
+  void settle_tied_embeddings();
   // Every role in every block against the configuration.
   Status validate();
   // GGUF stores Llama-3 frequency divisors as a tensor.
@@ -104,13 +107,15 @@ class SourceModel final : public Model {
   Result<MatrixF> load(const std::string& tensor_name) const override;
 
  private:
-  // The name a role's tensor has in this source, with or without the prefix that older ones lack.
+  // The name a role's tensor has in this source, under any of its spellings.
   std::string name_of(const RoleSpec& role, int64_t block, int64_t expert = 0) const;
   bool is_stacked(const RoleSpec& role, int64_t block) const;
   bool has_fused() const;
   enum class Use { kNo, kIfPresent, kYes };
   Use use_of(const RoleSpec& role) const;
   Status validate_role(const RoleSpec& role, int64_t block, int64_t expert);
+  // No two tensors play the same role under different names.
+  Status validate_names() const;
   bool add(SourceTensor tensor, Codec codec);
 
   fs::path path_;
@@ -223,20 +228,42 @@ SourceModel::Use SourceModel::use_of(const RoleSpec& role) const {
 }
 
 std::string SourceModel::name_of(const RoleSpec& role, int64_t block, int64_t expert) const {
-  const std::string_view prefix = architecture_->hf_prefix;
   std::string name = tensor_name(role, naming_, block, expert);
   if (naming_ != Naming::kHf || find(name) != nullptr) return name;
-  if (!prefix.empty() && name.starts_with(prefix)) {
-    std::string shorter = name.substr(prefix.size());
-    if (find(shorter) != nullptr) return shorter;
+  for (std::string& other : hf_spellings(*architecture_, name)) {
+    if (find(other) != nullptr) return std::move(other);
   }
   if (!role.hf_stacked.empty()) {
     RoleSpec stacked = role;
     stacked.hf = role.hf_stacked;
-    std::string other = tensor_name(stacked, naming_, block);
-    if (find(other) != nullptr) return other;
+    for (std::string& other : hf_spellings(*architecture_, tensor_name(stacked, naming_, block))) {
+      if (find(other) != nullptr) return std::move(other);
+    }
   }
   return name;
+}
+
+Status SourceModel::validate_names() const {
+  if (naming_ != Naming::kHf) return {};
+  for (const SourceTensor& tensor : tensors_) {
+    const auto match = match_tensor(*architecture_, naming_, tensor.name);
+    if (!match) continue;
+    const std::string used =
+        name_of(*match->role, match->block, std::max<int64_t>(match->expert, 0));
+    if (used == tensor.name) continue;
+    return corrupt(fmt::format("{}: tensors {} and {} play the same role", path_.string(),
+                               show_name(used), show_name(tensor.name)));
+  }
+  return {};
+}
+
+void SourceModel::settle_tied_embeddings() {
+  const SourceTensor* table = find(name_of(*find_role(*architecture_, "token_embd"), 0));
+  const SourceTensor* output = find(name_of(*find_role(*architecture_, "output"), 0));
+  if (!config_.inside_larger || table == nullptr) return;
+  config_.tied_embeddings =
+      output == nullptr ? config_.tied_embeddings
+                        : config_.tied_embeddings && std::ranges::equal(table->data, output->data);
 }
 
 bool SourceModel::is_stacked(const RoleSpec& role, int64_t block) const {
@@ -247,14 +274,19 @@ bool SourceModel::is_stacked(const RoleSpec& role, int64_t block) const {
 // Whether this source has the fused tensors of Presence::kFused.
 bool SourceModel::has_fused() const {
   for (const RoleSpec& role : architecture_->roles) {
-    if (role.presence == Presence::kFused && find(name_of(role, 0)) != nullptr) return true;
+    if (role.presence != Presence::kFused) continue;
+    int64_t block = 0;
+    while (block < config_.blocks && !role.is_in(config_, block)) ++block;
+    if (find(name_of(role, block)) != nullptr) return true;
   }
   return false;
 }
 
 std::optional<std::string> SourceModel::role_tensor(std::string_view role, int block) const {
   const RoleSpec* spec = find_role(*architecture_, role);
-  if (spec == nullptr || use_of(*spec) == Use::kNo) return std::nullopt;
+  if (spec == nullptr || use_of(*spec) == Use::kNo || !spec->is_in(config_, block)) {
+    return std::nullopt;
+  }
   std::string name = name_of(*spec, block);
   if (find(name) == nullptr) return std::nullopt;
   return name;
@@ -293,9 +325,11 @@ Status SourceModel::validate_role(const RoleSpec& role, int64_t block, int64_t e
 }
 
 Status SourceModel::validate() {
+  COLDPRESS_RETURN_IF_ERROR(validate_names());
   for (const RoleSpec& role : architecture_->roles) {
     const int64_t count = role.per_block() ? config_.blocks : 1;
     for (int64_t block = 0; block < count; ++block) {
+      if (!role.is_in(config_, block)) continue;
       const int64_t experts = role.per_expert ? config_.experts : 1;
       for (int64_t expert = 0; expert < experts; ++expert) {
         COLDPRESS_RETURN_IF_ERROR(validate_role(role, block, expert));
@@ -331,6 +365,7 @@ std::vector<Tap> SourceModel::taps(int block) const {
     tap.name = std::string(name);
     for (const RoleSpec& role : architecture_->roles) {
       if (role.tap != name || !role.is_linear() || use_of(role) == Use::kNo) continue;
+      if (!role.is_in(config_, block)) continue;
       tap.width = extent_size(role.cols, config_);
       tap.by_expert = role.per_expert;
       const bool stacked = role.per_expert && is_stacked(role, block);
@@ -447,6 +482,7 @@ Result<std::unique_ptr<Model>> open_folder(const fs::path& path) {
   COLDPRESS_ASSIGN_OR_RETURN(const auto settings,
                              quantization_settings(text, config_path.string()));
   if (settings) COLDPRESS_RETURN_IF_ERROR(model->fold_packed(*settings));
+  model->settle_tied_embeddings();
   COLDPRESS_RETURN_IF_ERROR(model->validate());
   return std::unique_ptr<Model>(std::move(model));
 }

@@ -109,8 +109,9 @@ Status StageRunner::run(const BlockWeights& weights, int block, int stage, View2
   while (static_cast<int64_t>(b.positions.size()) < tokens) {
     b.positions.push_back(static_cast<int32_t>(b.positions.size()));
   }
-  if (b.config.experts > 0 && stage == 3) return state_->experts.mid(tap_in, tap_out);
-  if (b.config.experts > 0 && stage == 4) return state_->experts.add_down(tap_in, residual);
+  const bool experts = b.config.has_experts(block);
+  if (experts && stage == 3) return state_->experts.mid(tap_in, tap_out);
+  if (experts && stage == 4) return state_->experts.add_down(tap_in, residual);
   b.ctx = b.graph.begin(stage == 1 ? state_->attention.nodes(tokens) : kFixedNodes);
   ggml_tensor* x = stage == 0 ? nullptr : b.leaf(tap_in);
   switch (stage) {

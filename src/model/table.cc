@@ -47,6 +47,15 @@ std::optional<std::vector<int64_t>> match_pattern(std::string_view pattern, std:
   return numbers;
 }
 
+// How the names of a language model change inside a model that also takes images or sound: `whole`
+// stands at their start in the place of `own`.
+struct Wrapping {
+  std::string_view own;
+  std::string_view whole;
+};
+constexpr Wrapping kWrappings[] = {
+    {"", "language_model."}, {"model.", "model.language_model."}, {"model.", "model.text_model."}};
+
 // The same where names may lack the prefix that patterns have.
 std::optional<std::vector<int64_t>> match_prefixed(std::string_view prefix,
                                                    std::string_view pattern,
@@ -54,6 +63,19 @@ std::optional<std::vector<int64_t>> match_prefixed(std::string_view prefix,
   auto numbers = match_pattern(pattern, name);
   if (!numbers && !prefix.empty() && pattern.starts_with(prefix)) {
     numbers = match_pattern(pattern.substr(prefix.size()), name);
+  }
+  return numbers;
+}
+
+// The same where names may be those of a part of a larger model.
+std::optional<std::vector<int64_t>> match_hf(std::string_view prefix, std::string_view pattern,
+                                             std::string_view name) {
+  auto numbers = match_prefixed(prefix, pattern, name);
+  for (const Wrapping& wrapping : kWrappings) {
+    if (numbers.has_value()) break;
+    if (!name.starts_with(wrapping.whole) || !pattern.starts_with(wrapping.own)) continue;
+    numbers =
+        match_pattern(pattern.substr(wrapping.own.size()), name.substr(wrapping.whole.size()));
   }
   return numbers;
 }
@@ -132,6 +154,17 @@ std::string tensor_name(const RoleSpec& role, Naming naming, int64_t block, int6
   return filled(pattern_of(role, naming), block, expert);
 }
 
+std::vector<std::string> hf_spellings(const Architecture& architecture, const std::string& name) {
+  std::vector<std::string> names = {name};
+  const std::string_view prefix = architecture.hf_prefix;
+  if (!prefix.empty() && name.starts_with(prefix)) names.push_back(name.substr(prefix.size()));
+  for (const Wrapping& wrapping : kWrappings) {
+    if (!name.starts_with(wrapping.own)) continue;
+    names.push_back(std::string(wrapping.whole) + name.substr(wrapping.own.size()));
+  }
+  return names;
+}
+
 int64_t extent_size(Extent extent, const ModelConfig& config) {
   switch (extent) {
     case Extent::kOne:
@@ -150,6 +183,8 @@ int64_t extent_size(Extent extent, const ModelConfig& config) {
       return config.ffn;
     case Extent::kGateUp:
       return 2 * config.ffn;
+    case Extent::kDenseFfn:
+      return config.dense_ffn;
     case Extent::kExperts:
       return config.experts;
     case Extent::kVocab:
@@ -169,7 +204,7 @@ std::optional<RoleMatch> match_tensor(const Architecture& architecture, Naming n
     for (const std::string_view pattern :
          {pattern_of(role, naming), hf ? role.hf_stacked : std::string_view()}) {
       const auto numbers =
-          hf ? match_prefixed(architecture.hf_prefix, pattern, name) : match_pattern(pattern, name);
+          hf ? match_hf(architecture.hf_prefix, pattern, name) : match_pattern(pattern, name);
       if (!numbers) continue;
       RoleMatch match{&role};
       if (!numbers->empty()) match.block = numbers->front();
@@ -186,7 +221,7 @@ bool is_buffer(const Architecture& architecture, Naming naming, std::string_view
   return naming == Naming::kHf &&
          std::any_of(architecture.hf_buffers.begin(), architecture.hf_buffers.end(),
                      [&](std::string_view pattern) {
-                       return match_prefixed(architecture.hf_prefix, pattern, name).has_value();
+                       return match_hf(architecture.hf_prefix, pattern, name).has_value();
                      });
 }
 

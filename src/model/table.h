@@ -34,6 +34,7 @@ enum class Extent : uint8_t {
   kHeadDim,
   kFfn,
   kGateUp,  // 2 ffn
+  kDenseFfn,
   kExperts,
   kVocab,
   kPositions,  // context + position_offset
@@ -73,10 +74,20 @@ struct RoleSpec {
   // One matrix per expert. A name with a second "{}" is one tensor per expert, a name without it
   // one 3-D tensor (expert, row, column).
   bool per_expert = false;
+  // Of models with experts: in the blocks that have none.
+  bool dense_blocks_only = false;
   // Such a tensor in HF where it is there instead of `hf`.
   std::string_view hf_stacked = {};
+  // Of a fused matrix that GGUF keeps as two: the roles of its upper and its lower half.
+  std::string_view gguf_upper = {};
+  std::string_view gguf_lower = {};
 
   bool per_block() const { return (hf.empty() ? gguf : hf).find("{}") != std::string_view::npos; }
+  // Whether the block has such a tensor at all.
+  bool is_in(const ModelConfig& config, int64_t block) const {
+    if (dense_blocks_only) return !config.has_experts(block);
+    return config.has_experts(block) || !(per_expert || rows == Extent::kExperts);
+  }
   bool is_linear() const { return !tap.empty() && !is_kept; }
   constexpr RoleSpec with(Presence p) const {
     RoleSpec copy = *this;
@@ -127,7 +138,8 @@ enum class Positions { kRotary, kAlibi, kLearned };
 struct Architecture {
   std::string_view name;                             // what the user reads
   std::span<const std::string_view> hf_model_types;  // "model_type" in config.json
-  std::string_view hf_class;                         // "architectures" in config.json, to write
+  std::string_view hf_class;  // "architectures" in config.json, to write; empty: a part of a larger
+                              // model, which cannot be written from GGUF
   std::string_view gguf_name;  // "general.architecture" to write; empty: GGUF has none
   bool reads_gguf = true;      // false: gguf_name is another entry's, which reads those files
   // Where entries share a name: whether a source is this one's. nullptr: if no other claims it.
@@ -138,6 +150,9 @@ struct Architecture {
   std::span<const std::string_view> hf_buffers = {};
   // HF: what older checkpoints leave out at the start of every name.
   std::string_view hf_prefix = {};
+  // HF: the keys, as JSON, that a "text_config" inside a larger model's config.json leaves out
+  // where they have these values.
+  std::string_view hf_defaults = "{}";
 
   NormKind norm = NormKind::kRms;
   Positions positions = Positions::kRotary;
@@ -177,6 +192,10 @@ const RoleSpec* find_role(const Architecture& architecture, std::string_view rol
 // if never stored so.
 std::string tensor_name(const RoleSpec& role, Naming naming, int64_t block, int64_t expert = 0);
 int64_t extent_size(Extent extent, const ModelConfig& config);
+
+// Every name that an HF tensor may go by in place of `name`: itself first, then without
+// Architecture::hf_prefix, then as part of a model that also takes images or sound.
+std::vector<std::string> hf_spellings(const Architecture& architecture, const std::string& name);
 
 // The role a tensor plays, and in which block (-1: whole model). nullopt: none that we know.
 struct RoleMatch {

@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/check.h"
 
@@ -27,13 +28,13 @@ const char* action_of(ExportedTensor::How how) {
 }  // namespace
 
 void record_output(const std::vector<ExportedTensor>& output, Json* manifest) {
-  std::map<std::string, const ExportedTensor*> stored;
+  std::map<std::string, std::vector<const ExportedTensor*>> stored;
   Json added = Json::array();
   for (const ExportedTensor& tensor : output) {
     if (tensor.source_name.empty()) {
       added.push_back({{"name", tensor.name}, {"stored_type", tensor.stored_type}});
     } else {
-      stored[tensor.source_name] = &tensor;
+      stored[tensor.source_name].push_back(&tensor);
     }
   }
   std::set<std::string> rows;
@@ -42,7 +43,7 @@ void record_output(const std::vector<ExportedTensor>& output, Json* manifest) {
   for (Json& row : (*manifest)["tensors"]) {
     const auto found = stored.find(row["name"].get<std::string>());
     COLDPRESS_CHECK(found != stored.end());
-    const ExportedTensor& tensor = *found->second;
+    const ExportedTensor& tensor = *found->second.front();
     rows.insert(tensor.source_name);
     if (tensor.how == ExportedTensor::How::kDropped) {
       dropped.push_back(
@@ -51,6 +52,10 @@ void record_output(const std::vector<ExportedTensor>& output, Json* manifest) {
     }
     row["action"] = action_of(tensor.how);
     row["stored_name"] = tensor.name;
+    if (found->second.size() > 1) row["stored_name"] = Json::array();
+    for (const ExportedTensor* part : found->second) {
+      if (found->second.size() > 1) row["stored_name"].push_back(part->name);
+    }
     row["stored_type"] = tensor.stored_type;
     kept.push_back(std::move(row));
   }

@@ -40,9 +40,9 @@ Json post_processor(const Vocab& v) {
 
 }  // namespace
 
-Result<HfTokenizerFiles> hf_tokenizer_files(const GgufMetadata& metadata,
-                                            const std::string& where) {
-  COLDPRESS_ASSIGN_OR_RETURN(Vocab v, vocab_from_metadata(metadata, where));
+Result<HfTokenizerFiles> hf_tokenizer_files(const GgufMetadata& metadata, const std::string& where,
+                                            const std::string& chosen_pre) {
+  COLDPRESS_ASSIGN_OR_RETURN(Vocab v, vocab_from_metadata(metadata, where, chosen_pre));
   if (v.model != "gpt2") {
     return unsupported(fmt::format(
         "{}: a tokenizer of model \"{}\" cannot be written as tokenizer.json (known: gpt2)", where,

@@ -11,6 +11,9 @@
 
 #include "io/file.h"
 #include "io/json.h"
+#include "model/parse_config.h"
+#include "tokenizer/hf_unigram.h"
+#include "tokenizer/json_members.h"
 #include "tokenizer/pre_tokenizer.h"
 
 namespace coldpress {
@@ -22,23 +25,6 @@ constexpr int64_t kMaxTokens = int64_t{1} << 22;
 constexpr int64_t kMaxUnused = 1 << 16;
 constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581, SentencePiece's space
 
-const Json* member(const Json& node, std::string_view key) {
-  if (!node.is_object()) return nullptr;
-  const auto it = node.find(key);
-  return it == node.end() || it->is_null() ? nullptr : &*it;
-}
-
-std::string text(const Json& node, std::string_view key) {
-  const Json* v = member(node, key);
-  return v != nullptr && v->is_string() ? v->get<std::string>() : std::string();
-}
-
-std::optional<bool> flag(const Json& node, std::string_view key) {
-  const Json* v = member(node, key);
-  if (v == nullptr || !v->is_boolean()) return std::nullopt;
-  return v->get<bool>();
-}
-
 std::optional<int64_t> integer(const Json& node, std::string_view key) {
   const Json* v = member(node, key);
   if (v == nullptr || !v->is_number_integer()) return std::nullopt;
@@ -46,22 +32,6 @@ std::optional<int64_t> integer(const Json& node, std::string_view key) {
     return std::nullopt;
   }
   return v->get<int64_t>();
-}
-
-std::string shown(const Json& node) {
-  std::string s = node.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (s.size() > 200) s = s.substr(0, 200) + "...";
-  return s;
-}
-
-// The parts of a Sequence (of normalizers or pre-tokenizers), or the node itself; none for null.
-std::vector<const Json*> parts_of(const Json* node, std::string_view list_key) {
-  if (node == nullptr) return {};
-  const Json* list = text(*node, "type") == "Sequence" ? member(*node, list_key) : nullptr;
-  if (list == nullptr || !list->is_array()) return {node};
-  std::vector<const Json*> parts;
-  for (const Json& part : *list) parts.push_back(&part);
-  return parts;
 }
 
 std::string marks_to_spaces(std::string_view token) {
@@ -77,7 +47,7 @@ struct Folder {
   std::string where;  // path of tokenizer.json
   Json tokenizer;
   Json tokenizer_config;  // null if absent
-  Json config;            // null if absent
+  Json config;            // the language model's (model/parse_config.h); null if absent
   std::string chat_template;
 };
 
@@ -98,7 +68,9 @@ Result<Folder> read_folder(const std::filesystem::path& path) {
                                read_json_file(path / "tokenizer_config.json"));
   }
   if (exists("config.json")) {
-    COLDPRESS_ASSIGN_OR_RETURN(folder.config, read_json_file(path / "config.json"));
+    COLDPRESS_ASSIGN_OR_RETURN(const Json config, read_json_file(path / "config.json"));
+    COLDPRESS_ASSIGN_OR_RETURN(folder.config,
+                               hf_language_config(config, (path / "config.json").string()));
   }
   folder.chat_template = text(folder.tokenizer_config, "chat_template");
   // Several templates: a list of names and texts.
@@ -119,12 +91,17 @@ struct Tokens {
   std::unordered_map<std::string, int32_t> ids;  // model vocabulary and added tokens, as spelled
 };
 
-// "model"."vocab" and "added_tokens", by id, holes and padding filled.
-Result<Tokens> read_tokens(const Folder& folder, bool sentencepiece) {
+std::string unknown_token(const Json& model, const Unigram* unigram) {
+  return unigram == nullptr ? text(model, "unk_token")
+                            : unigram->pieces[static_cast<std::size_t>(unigram->unk)];
+}
+
+// "model"."vocab" (or the unigram's pieces) and "added_tokens", by id, holes and padding filled.
+Result<Tokens> read_tokens(const Folder& folder, bool sentencepiece, const Unigram* unigram) {
   const std::string& where = folder.where;
   const Json& model = folder.tokenizer.at("model");
   const Json* vocab = member(model, "vocab");
-  if (vocab == nullptr || !vocab->is_object() || vocab->empty()) {
+  if (unigram == nullptr && (vocab == nullptr || !vocab->is_object() || vocab->empty())) {
     return corrupt(where + ": model.vocab is not an object of tokens and ids");
   }
   Tokens out;
@@ -143,7 +120,13 @@ Result<Tokens> read_tokens(const Folder& folder, bool sentencepiece) {
     highest = std::max(highest, id);
     return {};
   };
-  for (const auto& [token, id] : vocab->items()) COLDPRESS_RETURN_IF_ERROR(add(token, id));
+  if (unigram == nullptr) {
+    for (const auto& [token, id] : vocab->items()) COLDPRESS_RETURN_IF_ERROR(add(token, id));
+  } else {
+    for (std::size_t id = 0; id < unigram->pieces.size(); ++id) {
+      COLDPRESS_RETURN_IF_ERROR(add(unigram->pieces[id], Json(id)));
+    }
+  }
   const Json* added = member(folder.tokenizer, "added_tokens");
   if (added != nullptr && !added->is_array()) {
     return corrupt(where + ": added_tokens is not an array");
@@ -160,9 +143,7 @@ Result<Tokens> read_tokens(const Folder& folder, bool sentencepiece) {
     }
   }
 
-  const Json* text_config = member(folder.config, "text_config");
-  const std::optional<int64_t> rows =
-      integer(text_config == nullptr ? folder.config : *text_config, "vocab_size");
+  const std::optional<int64_t> rows = integer(folder.config, "vocab_size");
   int64_t size = highest + 1;
   if (rows && *rows > size) {
     if (*rows > kMaxTokens) {
@@ -176,7 +157,7 @@ Result<Tokens> read_tokens(const Folder& folder, bool sentencepiece) {
   }
   out.names.resize(static_cast<std::size_t>(size));
   out.types.assign(static_cast<std::size_t>(size), static_cast<int32_t>(TokenType::kUnused));
-  const std::string unknown = text(model, "unk_token");
+  const std::string unknown = unknown_token(model, unigram);
   for (const auto& [token, id] : out.ids) {
     std::string& name = out.names[static_cast<std::size_t>(id)];
     if (!name.empty()) {
@@ -185,7 +166,7 @@ Result<Tokens> read_tokens(const Folder& folder, bool sentencepiece) {
     }
     name = token;
     TokenType type = TokenType::kNormal;
-    if (sentencepiece && is_byte_token(token)) type = TokenType::kByte;
+    if (sentencepiece && unigram == nullptr && is_byte_token(token)) type = TokenType::kByte;
     if (sentencepiece && token == unknown) type = TokenType::kUnknown;
     out.types[static_cast<std::size_t>(id)] = static_cast<int32_t>(type);
   }
@@ -350,51 +331,79 @@ std::vector<float> scores_from_merges(const Tokens& tokens, const std::vector<Me
   return scores;
 }
 
-}  // namespace
+// The keys that say how text becomes tokens: the model, its pieces and their order.
+Status put_byte_level(const std::string& pre, const std::vector<Merge>& merges, Tokens& tokens,
+                      const std::string& where, GgufMetadata& out) {
+  std::vector<std::string> joined;
+  joined.reserve(merges.size());
+  for (const Merge& m : merges) {
+    if (m.left.find(' ') != std::string::npos || m.right.find(' ') != std::string::npos) {
+      return corrupt(
+          fmt::format("{}: merge {} holds a bare space, which byte-level BPE writes as "
+                      "U+0120",
+                      where, joined.size()));
+    }
+    joined.push_back(m.left + ' ' + m.right);
+  }
+  out.emplace_back("tokenizer.ggml.model", GgufValue::string("gpt2"));
+  out.emplace_back("tokenizer.ggml.pre", GgufValue::string(pre));
+  out.emplace_back("tokenizer.ggml.tokens", GgufValue::strings(tokens.names));
+  out.emplace_back("tokenizer.ggml.token_type", GgufValue::i32s(tokens.types));
+  out.emplace_back("tokenizer.ggml.merges", GgufValue::strings(std::move(joined)));
+  return {};
+}
 
-Result<GgufMetadata> hf_tokenizer_metadata(const std::filesystem::path& path,
-                                           const std::string& chosen_pre) {
-  COLDPRESS_ASSIGN_OR_RETURN(const Folder folder, read_folder(path));
-  const std::string& where = folder.where;
-  const Json* model = member(folder.tokenizer, "model");
-  if (model == nullptr || !model->is_object()) return corrupt(where + ": no \"model\" object");
-  const std::string type = text(*model, "type");
+void put_sentencepiece(const std::vector<float>& scores, bool space_prefix, Tokens& tokens,
+                       GgufMetadata& out) {
+  out.emplace_back("tokenizer.ggml.model", GgufValue::string("llama"));
+  out.emplace_back("tokenizer.ggml.pre", GgufValue::string("default"));
+  out.emplace_back("tokenizer.ggml.tokens", GgufValue::strings(tokens.names));
+  out.emplace_back("tokenizer.ggml.scores", GgufValue::f32s(scores));
+  out.emplace_back("tokenizer.ggml.token_type", GgufValue::i32s(tokens.types));
+  out.emplace_back("tokenizer.ggml.add_space_prefix", GgufValue::boolean(space_prefix));
+}
+
+void put_unigram(const Unigram& unigram, Tokens& tokens, GgufMetadata& out) {
+  constexpr float kNever = -10000.0F;  // of ids without a piece, whose names text may hold
+  std::vector<float> scores = unigram.scores;
+  scores.resize(tokens.names.size(), kNever);
+  out.emplace_back("tokenizer.ggml.model", GgufValue::string("t5"));
+  out.emplace_back("tokenizer.ggml.pre", GgufValue::string("default"));
+  out.emplace_back("tokenizer.ggml.tokens", GgufValue::strings(tokens.names));
+  out.emplace_back("tokenizer.ggml.scores", GgufValue::f32s(scores));
+  out.emplace_back("tokenizer.ggml.token_type", GgufValue::i32s(tokens.types));
+  if (!unigram.charsmap.empty()) {
+    out.emplace_back("tokenizer.ggml.precompiled_charsmap", GgufValue::u8s(unigram.charsmap));
+  }
+  out.emplace_back("tokenizer.ggml.add_space_prefix", GgufValue::boolean(unigram.space_prefix));
+  out.emplace_back("tokenizer.ggml.remove_extra_whitespaces",
+                   GgufValue::boolean(unigram.merges_spaces));
+}
+
+enum class Kind { kByteLevel, kSentencePiece, kUnigram };
+
+Result<Kind> kind_of(const Json& model, const std::string& where) {
+  const std::string type = text(model, "type");
+  const bool bytes = flag(model, "byte_fallback").value_or(false);
+  if (type == "Unigram") return Kind::kUnigram;
   // Files of old versions leave the type out; only BPE has merges.
-  if (type != "BPE" && !(type.empty() && model->contains("merges"))) {
+  if (type != "BPE" && !(type.empty() && model.contains("merges"))) {
     return unsupported(
         fmt::format("{}: tokenizer model \"{}\" is not supported (known: BPE, byte-level or with "
-                    "byte fallback)",
+                    "byte fallback, and Unigram)",
                     where, type));
   }
-  const bool sentencepiece = flag(*model, "byte_fallback").value_or(false);
   for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"}) {
-    if (!text(*model, key).empty()) {
+    if (!text(model, key).empty()) {
       return unsupported(fmt::format("{}: model.{} is not supported", where, key));
     }
   }
+  return bytes ? Kind::kSentencePiece : Kind::kByteLevel;
+}
 
-  GgufMetadata out;
-  const auto put = [&](const char* key, GgufValue value) {
-    out.emplace_back(key, std::move(value));
-  };
-  std::string pre = "default";
-  std::optional<bool> space_prefix;
-  if (sentencepiece) {
-    COLDPRESS_ASSIGN_OR_RETURN(space_prefix, reads_space_prefix(folder));
-  } else {
-    COLDPRESS_RETURN_IF_ERROR(check_normalizer_of_bytes(folder));
-    const Json* node = member(folder.tokenizer, "pre_tokenizer");
-    pre = chosen_pre;
-    if (!pre.empty()) {
-      COLDPRESS_RETURN_IF_ERROR(check_pre_tokenizer_name(pre, where));
-    } else {
-      COLDPRESS_ASSIGN_OR_RETURN(
-          pre, recognise_pre_tokenizer(node == nullptr ? Json() : *node,
-                                       flag(*model, "ignore_merges").value_or(false), where));
-    }
-  }
-  COLDPRESS_ASSIGN_OR_RETURN(Tokens tokens, read_tokens(folder, sentencepiece));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<Merge> merges, read_merges(folder, tokens));
+// Which special tokens there are, and which are added to a text.
+Status put_special_tokens(const Folder& folder, const Tokens& tokens, Kind kind,
+                          const std::string& unknown, GgufMetadata& out) {
   COLDPRESS_ASSIGN_OR_RETURN(std::optional<int32_t> bos, special_id(folder, tokens, "bos_token"));
   COLDPRESS_ASSIGN_OR_RETURN(std::optional<int32_t> eos, special_id(folder, tokens, "eos_token"));
   COLDPRESS_ASSIGN_OR_RETURN(const std::optional<int32_t> pad,
@@ -403,50 +412,74 @@ Result<GgufMetadata> hf_tokenizer_metadata(const std::filesystem::path& path,
   if (!bos && tokens.ids.contains(first)) bos = tokens.ids.at(first);
   // transformers: the configuration's word, else the template's; Llama's and Gemma's classes add
   // it.
-  const std::optional<bool> configured = flag(folder.tokenizer_config, "add_bos_token");
-  const bool templated = !first.empty();
   const bool silent = member(folder.tokenizer, "post_processor") == nullptr;
-  const bool add_bos = configured.value_or(templated || (sentencepiece && silent));
-
-  std::vector<std::string> joined;
-  std::vector<float> scores;
-  if (sentencepiece) {
-    scores = scores_from_merges(tokens, merges);
-  } else {
-    joined.reserve(merges.size());
-    for (const Merge& m : merges) {
-      if (m.left.find(' ') != std::string::npos || m.right.find(' ') != std::string::npos) {
-        return corrupt(
-            fmt::format("{}: merge {} holds a bare space, which byte-level BPE writes as "
-                        "U+0120",
-                        where, joined.size()));
-      }
-      joined.push_back(m.left + ' ' + m.right);
-    }
-  }
-  put("tokenizer.ggml.model", GgufValue::string(sentencepiece ? "llama" : "gpt2"));
-  put("tokenizer.ggml.pre", GgufValue::string(pre));
-  put("tokenizer.ggml.tokens", GgufValue::strings(std::move(tokens.names)));
-  if (sentencepiece) put("tokenizer.ggml.scores", GgufValue::f32s(scores));
-  put("tokenizer.ggml.token_type", GgufValue::i32s(tokens.types));
-  if (!sentencepiece) put("tokenizer.ggml.merges", GgufValue::strings(std::move(joined)));
+  const bool add_bos = flag(folder.tokenizer_config, "add_bos_token")
+                           .value_or(!first.empty() || (kind == Kind::kSentencePiece && silent));
   const auto put_id = [&](const char* key, std::optional<int32_t> id) {
-    if (id) put(key, GgufValue::u32(static_cast<uint32_t>(*id)));
+    if (id) out.emplace_back(key, GgufValue::u32(static_cast<uint32_t>(*id)));
   };
   put_id("tokenizer.ggml.bos_token_id", bos);
   put_id("tokenizer.ggml.eos_token_id", eos);
-  if (const auto it = tokens.ids.find(text(*model, "unk_token")); it != tokens.ids.end()) {
+  if (const auto it = tokens.ids.find(unknown); it != tokens.ids.end()) {
     put_id("tokenizer.ggml.unknown_token_id", it->second);
   }
   put_id("tokenizer.ggml.padding_token_id", pad);
-  put("tokenizer.ggml.add_bos_token", GgufValue::boolean(add_bos && bos.has_value()));
-  if (const auto add_eos = flag(folder.tokenizer_config, "add_eos_token")) {
-    put("tokenizer.ggml.add_eos_token", GgufValue::boolean(*add_eos));
+  out.emplace_back("tokenizer.ggml.add_bos_token", GgufValue::boolean(add_bos && bos.has_value()));
+  std::optional<bool> add_eos = flag(folder.tokenizer_config, "add_eos_token");
+  // llama.cpp adds one to unigrams unless told otherwise.
+  if (kind == Kind::kUnigram && !add_eos)
+    add_eos = !template_token(folder.tokenizer, false).empty();
+  if (add_eos) out.emplace_back("tokenizer.ggml.add_eos_token", GgufValue::boolean(*add_eos));
+  return {};
+}
+
+}  // namespace
+
+Result<GgufMetadata> hf_tokenizer_metadata(const std::filesystem::path& path,
+                                           const std::string& chosen_pre) {
+  COLDPRESS_ASSIGN_OR_RETURN(const Folder folder, read_folder(path));
+  const std::string& where = folder.where;
+  const Json* model = member(folder.tokenizer, "model");
+  if (model == nullptr || !model->is_object()) return corrupt(where + ": no \"model\" object");
+  COLDPRESS_ASSIGN_OR_RETURN(const Kind kind, kind_of(*model, where));
+  std::string pre = chosen_pre;
+  bool space_prefix = false;
+  std::optional<Unigram> unigram;
+  if (kind == Kind::kUnigram) {
+    COLDPRESS_ASSIGN_OR_RETURN(unigram, read_unigram(folder.tokenizer, where));
+  } else if (kind == Kind::kSentencePiece) {
+    COLDPRESS_ASSIGN_OR_RETURN(space_prefix, reads_space_prefix(folder));
+  } else {
+    COLDPRESS_RETURN_IF_ERROR(check_normalizer_of_bytes(folder));
+    const Json* node = member(folder.tokenizer, "pre_tokenizer");
+    if (!pre.empty()) {
+      COLDPRESS_RETURN_IF_ERROR(check_pre_tokenizer_name(pre, where));
+    } else {
+      COLDPRESS_ASSIGN_OR_RETURN(
+          pre, recognise_pre_tokenizer(node == nullptr ? Json() : *node,
+                                       flag(*model, "ignore_merges").value_or(false), where));
+    }
   }
-  if (space_prefix) put("tokenizer.ggml.add_space_prefix", GgufValue::boolean(*space_prefix));
+  const Unigram* pieces = unigram ? &*unigram : nullptr;
+  COLDPRESS_ASSIGN_OR_RETURN(Tokens tokens, read_tokens(folder, kind != Kind::kByteLevel, pieces));
+  GgufMetadata out;
+  if (kind == Kind::kUnigram) {
+    put_unigram(*unigram, tokens, out);
+  } else {
+    COLDPRESS_ASSIGN_OR_RETURN(const std::vector<Merge> merges, read_merges(folder, tokens));
+    if (kind == Kind::kSentencePiece) {
+      put_sentencepiece(scores_from_merges(tokens, merges), space_prefix, tokens, out);
+    } else {
+      COLDPRESS_RETURN_IF_ERROR(put_byte_level(pre, merges, tokens, where, out));
+    }
+  }
+  COLDPRESS_RETURN_IF_ERROR(
+      put_special_tokens(folder, tokens, kind, unknown_token(*model, pieces), out));
   if (!folder.chat_template.empty()) {
-    put("tokenizer.chat_template", GgufValue::string(folder.chat_template));
+    out.emplace_back("tokenizer.chat_template", GgufValue::string(folder.chat_template));
   }
+  // A compiled normaliser is a table that libllama walks.
+  if (unigram) COLDPRESS_RETURN_IF_ERROR(vocab_from_metadata(out, where).status());
   return out;
 }
 

@@ -1,9 +1,10 @@
 // A Hugging Face folder's tokenizer files as GGUF metadata, and back.
 //
 // Read: byte-level BPE (GPT-2, Llama-3, Qwen, SmolLM, ...) and SentencePiece-style BPE with byte
-// fallback (Llama-2, Mistral, Gemma). Unigram and WordPiece are refused, as are pre-tokenizers and
-// normalisers that llama.cpp has no twin of. Unicode normalisation (NFC) is accepted and not
-// applied: llama.cpp has none, and text in NFC, as nearly all is, is not changed by it.
+// fallback (Llama-2, Mistral, Gemma), and unigrams (tokenizer/hf_unigram.h). WordPiece is refused,
+// as are pre-tokenizers and normalisers that llama.cpp has no twin of. Unicode normalisation (NFC)
+// is accepted and not applied: llama.cpp has none, and text in NFC, as nearly all is, is not
+// changed by it.
 #pragma once
 
 #include <filesystem>
@@ -28,7 +29,8 @@ struct HfTokenizerFiles {
   std::string tokenizer_json;
   std::string tokenizer_config_json;
 };
-// The inverse, for byte-level BPE (model "gpt2") with a known pre-tokenizer.
-Result<HfTokenizerFiles> hf_tokenizer_files(const GgufMetadata& metadata, const std::string& where);
+// The inverse, for byte-level BPE (model "gpt2") with a known pre-tokenizer; `pre` as above.
+Result<HfTokenizerFiles> hf_tokenizer_files(const GgufMetadata& metadata, const std::string& where,
+                                            const std::string& pre = {});
 
 }  // namespace coldpress

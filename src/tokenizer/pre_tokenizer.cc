@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "io/show_name.h"
+#include "tokenizer/json_members.h"
 
 namespace coldpress {
 namespace {
@@ -17,6 +18,8 @@ namespace {
 //   "keep RE"          Split by a regex, Removed and inverted: the same where RE matches all text
 //   "bytes+words"      ByteLevel with its own word regex (GPT-2's)
 //   "bytes"            ByteLevel without
+//   "digit runs"       Digits, runs of them together
+//   "punctuation"      Punctuation, runs of it together
 using Steps = std::vector<std::string>;
 
 #define COLDPRESS_CONTRACTIONS R"((?i:'s|'t|'re|'ve|'m|'ll|'d))"
@@ -41,6 +44,13 @@ constexpr std::string_view kTekken =
 constexpr std::string_view kDeepseekWords =
     R"([!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+)"
     R"(| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+
+constexpr std::string_view kDeepseekLetters =
+    R"(\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-Ჺ)"
+    R"(Ჽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝ)"
+    R"(ℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀)"
+    R"(-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃]+)";
+constexpr std::string_view kDeepseekIdeographs = R"([一-龥ࠀ-一가-퟿]+)";
 
 // Every name that libllama knows for byte-level BPE.
 constexpr std::string_view kLlamaNames[] = {
@@ -173,6 +183,17 @@ std::vector<Row> rows() {
        false,
        {split(R"(\p{N}{1,3})"), split("[一-龥぀-ゟ゠-ヿ]+"), split(kDeepseekWords), "bytes"},
        {"hunyuan-dense", "joyai-llm"}},
+      {"falcon", false, {"punctuation", "bytes+words", "digit runs", split("[0-9][0-9][0-9]")}, {}},
+      {"deepseek-llm",
+       false,
+       {split(R"([\r\n])"), split(kDeepseekLetters), split(R"(\s?[!-/:-~！-／：-～‘-‟　-。]+)"),
+        split(R"(\s+$)"), split(kDeepseekIdeographs), "digits", "bytes"},
+       {}},
+      {"deepseek-coder",
+       false,
+       {split(R"([\r\n])"), split(R"(\s?\p{L}+)"), split(R"(\s?\p{P}+)"),
+        split(kDeepseekIdeographs), "digits", "bytes"},
+       {}},
   };
 }
 
@@ -197,22 +218,6 @@ std::string normal_regex(std::string_view regex) {
   return out;
 }
 
-const Json* member(const Json& node, const char* key) {
-  if (!node.is_object()) return nullptr;
-  const auto it = node.find(key);
-  return it == node.end() ? nullptr : &*it;
-}
-
-bool flag(const Json& node, const char* key, bool otherwise) {
-  const auto* v = member(node, key);
-  return v != nullptr && v->is_boolean() ? v->get<bool>() : otherwise;
-}
-
-std::string text(const Json& node, const char* key) {
-  const auto* v = member(node, key);
-  return v != nullptr && v->is_string() ? v->get<std::string>() : std::string();
-}
-
 // Appends the steps of `node`. A step outside the normal form becomes its own JSON text, which
 // matches no row and shows up in the error.
 void append_steps(const Json& node, Steps& steps, int depth) {
@@ -223,19 +228,23 @@ void append_steps(const Json& node, Steps& steps, int depth) {
       return;
     }
   }
-  if (type == "Digits" && flag(node, "individual_digits", false)) {
-    steps.emplace_back("digits");
+  if (type == "Digits") {
+    steps.emplace_back(flag(node, "individual_digits").value_or(false) ? "digits" : "digit runs");
     return;
   }
-  if (type == "ByteLevel" && !flag(node, "add_prefix_space", true)) {
-    steps.emplace_back(flag(node, "use_regex", true) ? "bytes+words" : "bytes");
+  if (type == "Punctuation" && text(node, "behavior") == "Contiguous") {
+    steps.emplace_back("punctuation");
+    return;
+  }
+  if (type == "ByteLevel" && !flag(node, "add_prefix_space").value_or(true)) {
+    steps.emplace_back(flag(node, "use_regex").value_or(true) ? "bytes+words" : "bytes");
     return;
   }
   if (type == "Split") {
     const auto* pattern = member(node, "pattern");
     const std::string regex = pattern == nullptr ? "" : text(*pattern, "Regex");
     const std::string behavior = text(node, "behavior");
-    const bool invert = flag(node, "invert", false);
+    const bool invert = flag(node, "invert").value_or(false);
     if (!regex.empty() && behavior == "Isolated" && !invert) {
       steps.push_back(split(normal_regex(regex)));
       return;
@@ -257,6 +266,8 @@ Json byte_level(bool use_regex) {
 
 Json step_json(const std::string& step) {
   if (step == "digits") return {{"type", "Digits"}, {"individual_digits", true}};
+  if (step == "digit runs") return {{"type", "Digits"}, {"individual_digits", false}};
+  if (step == "punctuation") return {{"type", "Punctuation"}, {"behavior", "Contiguous"}};
   if (step == "bytes") return byte_level(false);
   if (step == "bytes+words") return byte_level(true);
   return {{"type", "Split"},

@@ -42,6 +42,9 @@ TEST_F(Convert, ToGgufAndBackIsTheSameFolder) {
   const Json manifest = *parse_json(read_file(folder_ / "again.gguf.coldpress.json"), "manifest");
   EXPECT_EQ(manifest["tensors"].size(), 21u);
   EXPECT_EQ(manifest["recipe"]["method"], "convert");
+  EXPECT_EQ(manifest["threads"], 1);
+  EXPECT_GT(manifest["peak_rss_bytes"], 1 << 20);
+  EXPECT_GT(manifest["seconds"]["command"], 0.0);
 }
 
 TEST_F(Convert, DenseTypeStoresEveryMatrix) {
@@ -78,6 +81,21 @@ TEST_F(Convert, QuantizeSplitsToo) {
   int parts = 0;
   for (const std::string& name : folder_.list()) parts += name.starts_with("out-0") ? 1 : 0;
   EXPECT_GE(parts, 2);
+}
+
+TEST_F(Convert, ThePreTokenizerCanBeNamed) {
+  ASSERT_EQ(convert("model", "model.gguf").exit_code, 0);
+  const auto pre_tokenizer = [&](const std::string& out, const std::vector<std::string>& more) {
+    const CommandResult result = convert("model.gguf", out, more);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    const auto json = parse_json(read_file(folder_ / out / "tokenizer.json"), out);
+    return json.ok() ? (*json)["pre_tokenizer"] : Json();
+  };
+  const Json own = pre_tokenizer("own", {});
+  const Json named = pre_tokenizer("named", {"--tokenizer-pre", "falcon"});
+  EXPECT_NE(own, named);
+  EXPECT_EQ(named["pretokenizers"][0]["type"], "Punctuation");
+  expect_refusal(convert("model.gguf", "none", {"--tokenizer-pre", "nonsense"}), 1, {"nonsense"});
 }
 
 TEST_F(Convert, RefusesWhatIsNoSize) {

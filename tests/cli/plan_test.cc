@@ -10,6 +10,7 @@
 #include "io/json.h"
 #include "tests/cli/command.h"
 #include "tests/cli/tiny_model.h"
+#include "tests/model/packed_files.h"
 
 namespace coldpress::test {
 namespace {
@@ -62,6 +63,29 @@ TEST_F(PlanVerb, EveryTensorOfTheSourceIsInTheJson) {
     EXPECT_TRUE(tensor["action"] == "quantise" || tensor.contains("reason")) << tensor;
   }
   EXPECT_EQ(quantised, kTinyLinears);
+}
+
+TEST_F(PlanVerb, PartsOfPackedWeightsAreListed) {
+  const fs::path packed = folder_ / "packed";
+  fs::create_directory(packed);
+  spill(packed / "config.json",
+        packed_config({{"quant_method", "fp8"}, {"weight_block_size", {32, 32}}}).dump());
+  RawTensors tensors = packed_rest();
+  for (const auto& [name, size] : packed_linears(0)) {
+    const Packed weight = pack_fp8(name, size.first, size.second, 32, 32, "_scale_inv", 1);
+    for (const auto& [part, content] : weight.parts) tensors[part] = content;
+  }
+  write_raw(packed / "model.safetensors", tensors);
+  const CommandResult result =
+      run_coldpress({"plan", packed, "--bits", "4", "--calibration", text_, "--seqlen", "64"});
+  EXPECT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.out, ContainsRegex("q_proj.weight_scale_inv +[0-9x]+ +drop +F32"));
+  EXPECT_THAT(result.out, HasSubstr("q_proj.weight, which has its values"));
+}
+
+TEST_F(PlanVerb, TheSeedIsInTheJson) {
+  EXPECT_TRUE(plan_json({"--bits", "3"})["calibration_seed"].is_null());
+  EXPECT_EQ(plan_json({"--bits", "3", "--seed", "7"})["calibration_seed"], 7);
 }
 
 TEST_F(PlanVerb, EachOptionOfTheRecipeArrives) {

@@ -167,6 +167,14 @@ TEST_F(Quantize, AnotherTextGivesAnotherOutput) {
                read_file(folder_ / "two/model.safetensors"));
 }
 
+TEST_F(Quantize, CalibrationOnAFileThatIsNoTextIsRefused) {
+  write_file(folder_ / "weights.txt", read_file(model_ / "model.safetensors"));
+  expect_refusal(run_coldpress({"quantize", model_, "--bits", "3", "--calibration",
+                                folder_ / "weights.txt", "-o", folder_ / "out"}),
+                 1, {"weights.txt", "this is not a text", "NUL"});
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
 TEST_F(Quantize, MixesSourcesByWeightAndSeed) {
   std::string lines;
   for (int i = 0; i < 200; ++i) lines += "{\"text\": \"the cold press makes oil\"}\n";

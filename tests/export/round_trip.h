@@ -45,12 +45,14 @@ inline std::vector<int32_t> some_ids(int64_t vocab) {
   return ids;
 }
 
-inline MatrixF our_logits(const Model& model) {
-  StageRunner runner(model.config());
+inline MatrixF our_logits(const Model& model, const ModelConfig& config) {
+  StageRunner runner(config);
   auto logits = window_logits(model, runner, some_ids(model.config().vocab));
   EXPECT_TRUE(logits.ok()) << logits.status().message();
   return logits.ok() ? std::move(logits).value() : MatrixF();
 }
+
+inline MatrixF our_logits(const Model& model) { return our_logits(model, model.config()); }
 
 // The largest difference over the standard deviation of `a`.
 inline double difference(const MatrixF& a, const MatrixF& b) {

@@ -63,6 +63,103 @@ TEST(HfConfig, LinearScalingDividesEveryFrequency) {
   EXPECT_EQ(config->rope[0].factors, std::vector<float>(8, 4.0F));
 }
 
+// As published: the inner object leaves out what its family has by default.
+TEST(HfConfig, ALanguageModelInsideALargerOne) {
+  const auto gemma = parse(Json::parse(R"({"model_type": "gemma3", "eos_token_id": [1, 106],
+    "text_config": {"hidden_size": 2560, "intermediate_size": 10240, "model_type": "gemma3_text",
+      "num_hidden_layers": 34, "rope_scaling": {"factor": 8.0, "rope_type": "linear"},
+      "sliding_window": 1024},
+    "vision_config": {"hidden_size": 1152, "model_type": "siglip_vision_model"}})"));
+  ASSERT_TRUE(gemma.ok()) << gemma.status().message();
+  EXPECT_EQ(gemma->architecture, "gemma3");
+  EXPECT_EQ(gemma->heads, 8);
+  EXPECT_EQ(gemma->kv_heads, 4);
+  EXPECT_EQ(gemma->head_dim, 256);
+  EXPECT_EQ(gemma->vocab, 262208);
+  EXPECT_EQ(gemma->context, 131072);
+  EXPECT_TRUE(gemma->tied_embeddings);
+  EXPECT_TRUE(gemma->inside_larger);
+  EXPECT_EQ(gemma->sliding_window[5], 0);
+  EXPECT_EQ(gemma->rope[5].factors.front(), 8.0F);
+
+  const auto llava = parse(Json::parse(R"({"model_type": "llava", "tie_word_embeddings": false,
+    "text_config": {"max_position_embeddings": 4096, "model_type": "llama",
+      "rms_norm_eps": 1e-05, "vocab_size": 32064}})"));
+  ASSERT_TRUE(llava.ok()) << llava.status().message();
+  EXPECT_EQ(llava->hidden, 4096);
+  EXPECT_EQ(llava->ffn, 11008);
+  EXPECT_EQ(llava->vocab, 32064);
+  EXPECT_FALSE(llava->tied_embeddings);
+
+  const auto pixtral = parse(Json::parse(R"({"model_type": "llava", "text_config": {
+    "head_dim": 128, "hidden_size": 5120, "model_type": "mistral", "num_hidden_layers": 40,
+    "rope_theta": 1000000000.0, "sliding_window": null, "vocab_size": 131072}})"));
+  ASSERT_TRUE(pixtral.ok()) << pixtral.status().message();
+  EXPECT_EQ(pixtral->heads, 32);
+  EXPECT_EQ(pixtral->kv_heads, 8);
+  EXPECT_TRUE(pixtral->sliding_window.empty());
+
+  // The older, flat form.
+  Json qwen = llama_json();
+  qwen["model_type"] = "qwen2_vl";
+  qwen["rope_scaling"] = Json::parse(R"({"type": "mrope", "mrope_section": [4, 2, 2]})");
+  const auto flat = parse(qwen);
+  ASSERT_TRUE(flat.ok()) << flat.status().message();
+  EXPECT_EQ(flat->architecture, "qwen2-vl");
+  EXPECT_EQ(flat->rope[0].sections, (std::vector<int64_t>{4, 2, 2}));
+  EXPECT_TRUE(flat->rope[0].factors.empty());
+}
+
+TEST(HfConfig, SomeBlocksHaveNoExperts) {
+  Json json = llama_json();
+  json["model_type"] = "qwen3_moe";
+  json["num_hidden_layers"] = 6;
+  json["num_experts"] = 4;
+  json["num_experts_per_tok"] = 2;
+  json["moe_intermediate_size"] = 16;
+  const auto all = parse(json);
+  ASSERT_TRUE(all.ok()) << all.status().message();
+  EXPECT_TRUE(all->dense_blocks.empty());
+  json["decoder_sparse_step"] = 2;
+  json["mlp_only_layers"] = {3, 5};
+  const auto some = parse(json);
+  ASSERT_TRUE(some.ok()) << some.status().message();
+  EXPECT_EQ(some->dense_blocks, (std::vector<bool>{true, false, true, true, true, true}));
+  EXPECT_EQ(some->dense_ffn, 96);
+  EXPECT_EQ(some->ffn, 16);
+  json["mlp_only_layers"] = {1, 3, 5};
+  EXPECT_THAT(parse(json).status().message(), HasSubstr("no block with experts"));
+  json["mlp_only_layers"] = {-1};
+  EXPECT_THAT(parse(json).status().message(), HasSubstr("\"mlp_only_layers\" must be an array"));
+  json["mlp_only_layers"] = 3;
+  EXPECT_THAT(parse(json).status().message(), HasSubstr("\"mlp_only_layers\" must be an array"));
+  json["mlp_only_layers"] = {1};
+  json.erase("intermediate_size");
+  EXPECT_THAT(parse(json).status().message(), HasSubstr("\"intermediate_size\" is missing"));
+}
+
+TEST(HfConfig, HostileInnerConfigurations) {
+  const auto error = [](const char* text) {
+    const auto config = parse(Json::parse(text));
+    return config.ok() ? "" : config.status().message();
+  };
+  EXPECT_THAT(error(R"({"model_type": "llava", "text_config": {}})"),
+              HasSubstr("\"model_type\" is missing"));
+  EXPECT_THAT(error(R"({"model_type": "llava", "text_config": {"model_type": 3}})"),
+              HasSubstr("must be a string"));
+  EXPECT_THAT(error(R"({"model_type": "llava", "text_config": {"model_type": "mllama"}})"),
+              HasSubstr("unknown architecture 'mllama'"));
+  EXPECT_THAT(error(R"({"model_type": "llava", "text_config": 5})"),
+              HasSubstr("unknown architecture 'llava'"));
+  Json qwen = llama_json();
+  qwen["model_type"] = "qwen2_vl";
+  for (const char* sections : {"[4, 2]", "[4, 2, -1]", "[4, 2, 99]", "\"x\"", "[4, 2, 1.5]"}) {
+    qwen["rope_scaling"]["type"] = "mrope";
+    qwen["rope_scaling"]["mrope_section"] = Json::parse(sections);
+    EXPECT_THAT(parse(qwen).status().message(), HasSubstr("mrope_section")) << sections;
+  }
+}
+
 TEST(HfConfig, GemmaAlternatesWindows) {
   Json json = llama_json();
   json["model_type"] = "gemma3_text";
@@ -184,6 +281,15 @@ TEST(Table, RenamesTensors) {
             "model.layers.7.self_attn.q_proj.weight");
   EXPECT_EQ(rename_tensor(llama, Naming::kHf, Naming::kGguf, "model.norm.weight"),
             "output_norm.weight");
+  for (const char* inside : {"language_model.model.layers.3.mlp.up_proj.weight",
+                             "model.language_model.layers.3.mlp.up_proj.weight",
+                             "model.text_model.layers.3.mlp.up_proj.weight"}) {
+    EXPECT_EQ(rename_tensor(llama, Naming::kHf, Naming::kGguf, inside), "blk.3.ffn_up.weight");
+    EXPECT_FALSE(rename_tensor(llama, Naming::kGguf, Naming::kHf, inside).has_value());
+  }
+  EXPECT_EQ(rename_tensor(llama, Naming::kHf, Naming::kGguf, "language_model.lm_head.weight"),
+            "output.weight");
+  EXPECT_FALSE(rename_tensor(llama, Naming::kHf, Naming::kGguf, "vision_model.model.norm.weight"));
   for (const char* unknown : {"blk.7.attn_x.weight", "blk..attn_q.weight", "blk.07.attn_q.weight",
                               "blk.-1.attn_q.weight", "blk.99999999999.attn_q.weight"}) {
     EXPECT_FALSE(rename_tensor(llama, Naming::kGguf, Naming::kHf, unknown).has_value()) << unknown;

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <vector>
@@ -18,8 +19,13 @@
 
 namespace coldpress {
 
-// Runs all blocks over one window in place. taps: scratch of the widest tap.
-inline Status run_blocks(const Model& model, StageRunner& runner, View2<float> residual) {
+// In the place of stage 3: (tokens, width of tap 2) -> (tokens, width of tap 3).
+using FeedForward =
+    std::function<void(const BlockWeights& weights, View2<const float> in, View2<float> mid)>;
+
+// Runs all blocks over one window in place.
+inline Status run_blocks(const Model& model, StageRunner& runner, View2<float> residual,
+                         const FeedForward& feed_forward = {}) {
   for (int block = 0; block < model.config().blocks; ++block) {
     COLDPRESS_ASSIGN_OR_RETURN(const BlockWeights weights, BlockWeights::load(model, block));
     const std::vector<Tap> taps = model.taps(block);
@@ -28,7 +34,12 @@ inline Status run_blocks(const Model& model, StageRunner& runner, View2<float> r
       MatrixF out = stage == 4
                         ? MatrixF()
                         : MatrixF(residual.rows, taps[static_cast<std::size_t>(stage)].width);
-      COLDPRESS_RETURN_IF_ERROR(runner.run(weights, block, stage, residual, in.view(), out.view()));
+      if (stage == 3 && feed_forward) {
+        feed_forward(weights, in.view(), out.view());
+      } else {
+        COLDPRESS_RETURN_IF_ERROR(
+            runner.run(weights, block, stage, residual, in.view(), out.view()));
+      }
       in = std::move(out);
     }
   }
@@ -36,11 +47,12 @@ inline Status run_blocks(const Model& model, StageRunner& runner, View2<float> r
 }
 
 inline Result<MatrixF> window_logits(const Model& model, StageRunner& runner,
-                                     std::span<const int32_t> ids) {
+                                     std::span<const int32_t> ids,
+                                     const FeedForward& feed_forward = {}) {
   COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
   MatrixF residual(static_cast<int64_t>(ids.size()), model.config().hidden);
   COLDPRESS_RETURN_IF_ERROR(runner.embed(head, ids, residual.view()));
-  COLDPRESS_RETURN_IF_ERROR(run_blocks(model, runner, residual.view()));
+  COLDPRESS_RETURN_IF_ERROR(run_blocks(model, runner, residual.view(), feed_forward));
   MatrixF logits(residual.rows(), model.config().vocab);
   COLDPRESS_RETURN_IF_ERROR(runner.logits(head, residual.view(), logits.view()));
   return logits;

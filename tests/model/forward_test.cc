@@ -57,6 +57,28 @@ INSTANTIATE_TEST_SUITE_P(Tiny, Golden,
                            return name;
                          });
 
+// The language models inside checkpoints that also take images, under the names that transformers
+// and older checkpoints give them; and forms of families that the other golden files lack.
+class GoldenHere : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(GoldenHere, LogitsFromSafetensors) {
+  const fs::path folder = fs::path(COLDPRESS_SOURCE_DIR) / "tests/golden" / GetParam();
+  const auto model = Model::open(folder);
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  // transformers kept what follows from the configuration in fp32.
+  expect_golden(**model, DType::kF32, folder / "golden.safetensors");
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, GoldenHere,
+                         ::testing::Values("falcon-11b", "falcon-7b", "gemma3-vision", "llava",
+                                           "mistral3", "qwen2.5-vl", "qwen3-moe-dense-blocks",
+                                           "qwen3-vl", "smolvlm"),
+                         [](const auto& row) {
+                           std::string name = row.param;
+                           for (char& c : name) c = c == '-' || c == '.' ? '_' : c;
+                           return name;
+                         });
+
 // Longer than one chunk of queries, and of no round length.
 constexpr int64_t kLong = 300;
 

@@ -110,6 +110,43 @@ TEST(OpenFolder, RefusesAMissingTensor) {
   expect_refused(folder.path(), "model.layers.1.mlp.up_proj.weight");
 }
 
+TEST(OpenFolder, RefusesARoleUnderTwoNames) {
+  const TempFolder folder;
+  spill(folder / "config.json", config_json().dump());
+  Shapes shapes = llama_shapes();
+  shapes["language_model.model.norm.weight"] = {32};
+  write_safetensors(folder / "model.safetensors", shapes);
+  expect_refused(folder.path(), "'language_model.model.norm.weight' play the same role");
+}
+
+// The flags of a larger model and of the language model in it contradict each other in published
+// checkpoints, so that what is stored counts.
+TEST(OpenFolder, AnOutputMatrixOfItsOwnIsUsedInsideALargerModel) {
+  const auto opened_tied = [](bool has_output, bool same, bool flag) {
+    const TempFolder folder;
+    const Json config = {
+        {"model_type", "llava"}, {"tie_word_embeddings", flag}, {"text_config", config_json()}};
+    spill(folder / "config.json", config.dump());
+    Shapes shapes;
+    for (const auto& [name, shape] : llama_shapes()) shapes["language_model." + name] = shape;
+    Shapes output = {{"language_model.lm_head.weight", {40, 32}}};
+    write_safetensors(folder / "a.safetensors", shapes);
+    if (has_output) write_safetensors(folder / "b.safetensors", output, same ? 0.25F : 0.5F);
+    Json index;
+    for (const auto& [name, shape] : shapes) index["weight_map"][name] = "a.safetensors";
+    if (has_output) index["weight_map"][output.begin()->first] = "b.safetensors";
+    spill(folder / "model.safetensors.index.json", index.dump());
+    const auto model = Model::open(folder.path());
+    EXPECT_TRUE(model.ok() || !flag) << model.status().message();
+    return model.ok() && (*model)->config().tied_embeddings;
+  };
+  EXPECT_TRUE(opened_tied(false, false, true));
+  EXPECT_TRUE(opened_tied(true, true, true));
+  EXPECT_FALSE(opened_tied(true, false, true));
+  EXPECT_FALSE(opened_tied(true, true, false));
+  EXPECT_FALSE(opened_tied(false, false, false));  // refused: its output is missing
+}
+
 TEST(OpenFolder, RefusesAWrongShape) {
   for (const std::vector<int64_t>& shape :
        {std::vector<int64_t>{32, 16}, {16, 33}, {16 * 32}, {1, 16, 32}, {}}) {

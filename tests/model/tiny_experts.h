@@ -12,15 +12,9 @@
 
 #include "io/safetensors.h"
 #include "tests/io/test_files.h"
+#include "tests/model/packed_files.h"
 
 namespace coldpress::test {
-
-struct RawTensor {
-  DType dtype = DType::kBF16;
-  std::vector<int64_t> shape;
-  std::vector<std::byte> bytes;
-};
-using RawTensors = std::map<std::string, RawTensor>;
 
 inline RawTensors read_raw(const std::filesystem::path& path) {
   RawTensors out;
@@ -30,15 +24,6 @@ inline RawTensors read_raw(const std::filesystem::path& path) {
     out[t.name] = {t.dtype, t.shape, {t.data.begin(), t.data.end()}};
   }
   return out;
-}
-
-inline void write_raw(const std::filesystem::path& path, const RawTensors& tensors) {
-  std::vector<SafetensorsWriter::Declaration> declared;
-  for (const auto& [name, t] : tensors) declared.push_back({name, t.dtype, t.shape});
-  auto writer = SafetensorsWriter::create(path, declared, {{"format", "pt"}});
-  ASSERT_TRUE(writer.ok()) << writer.status().message();
-  for (const auto& [name, t] : tensors) ASSERT_TRUE(writer->write(name, t.bytes).ok());
-  ASSERT_TRUE(writer->finish().ok());
 }
 
 // The routers' rows in BF16: experts 1, 4 and 6 get zeros, 2 the opposite of 0, and 5 of 3. Of any
@@ -65,6 +50,7 @@ inline void stack_experts(RawTensors& tensors, int blocks, int experts) {
     const auto move_to = [&](const std::string& stacked, const std::string& one) {
       const RawTensor& t = tensors.at(one);
       RawTensor& all = tensors[prefix + stacked];
+      all.dtype = t.dtype;
       all.bytes.insert(all.bytes.end(), t.bytes.begin(), t.bytes.end());
       all.shape = {experts, t.shape[0] * (stacked == "gate_up_proj" ? 2 : 1), t.shape[1]};
       tensors.erase(one);

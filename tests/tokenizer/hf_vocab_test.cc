@@ -114,8 +114,8 @@ TEST(HfVocab, HostileFilesAreErrors) {
   };
   EXPECT_EQ(changed([](Json&) {}), "");
   EXPECT_THAT(error_of(Json::array()), HasSubstr("no \"model\""));
-  EXPECT_THAT(changed([](Json& j) { j["model"]["type"] = "Unigram"; }),
-              AllOf(HasSubstr("Unigram"), HasSubstr("known: BPE")));
+  EXPECT_THAT(changed([](Json& j) { j["model"]["type"] = "WordPiece"; }),
+              AllOf(HasSubstr("WordPiece"), HasSubstr("known: BPE")));
   EXPECT_THAT(changed([](Json& j) { j["model"]["vocab"] = Json::array(); }),
               HasSubstr("model.vocab"));
   EXPECT_THAT(changed([](Json& j) { j["model"]["vocab"]["!"] = -1; }), HasSubstr("id -1"));
@@ -162,10 +162,19 @@ TEST(HfVocab, SentencePieceVariantsLlamaCppLacksAreErrors) {
 // Every name in the table reads back as itself, or as the name that stands for its behaviour.
 TEST(PreTokenizer, NamesSurviveJson) {
   const std::vector<std::pair<const char*, const char*>> cases = {
-      {"smollm", "smollm"},          {"starcoder", "smollm"}, {"gpt-2", "gpt-2"},
-      {"llama-bpe", "llama-bpe"},    {"dbrx", "smaug-bpe"},   {"qwen2", "qwen2"},
-      {"qwen35", "qwen35"},          {"gpt-4o", "gpt-4o"},    {"tekken", "tekken"},
-      {"deepseek-v3", "deepseek-v3"}};
+      {"smollm", "smollm"},
+      {"starcoder", "smollm"},
+      {"gpt-2", "gpt-2"},
+      {"llama-bpe", "llama-bpe"},
+      {"dbrx", "smaug-bpe"},
+      {"qwen2", "qwen2"},
+      {"qwen35", "qwen35"},
+      {"gpt-4o", "gpt-4o"},
+      {"tekken", "tekken"},
+      {"deepseek-v3", "deepseek-v3"},
+      {"falcon", "falcon"},
+      {"deepseek-llm", "deepseek-llm"},
+      {"deepseek-coder", "deepseek-coder"}};
   for (const auto& [name, expected] : cases) {
     const auto json = pre_tokenizer_json(name, "x");
     ASSERT_TRUE(json.ok()) << json.status().message();
@@ -192,6 +201,13 @@ TEST(PreTokenizer, RecognisesPublishedFiles) {
             "llama-bpe");
   EXPECT_EQ(name(R"j({"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true})j", false),
             "gpt-2");
+  EXPECT_EQ(
+      name(R"j({"type":"Sequence","pretokenizers":[{"type":"Punctuation","behavior":"Contiguous"},
+      {"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true},
+      {"type":"Digits","individual_digits":false},{"type":"Split","pattern":{"Regex":"[0-9][0-9][0-9]"},
+      "behavior":"Isolated","invert":false}]})j",
+           false),
+      "falcon");
   const std::string prefixed =
       name(R"j({"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true})j", false);
   EXPECT_THAT(prefixed, AllOf(HasSubstr("add_prefix_space"), HasSubstr("known: smollm, gpt-2")));

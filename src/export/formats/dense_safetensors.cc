@@ -90,7 +90,8 @@ Result<std::unique_ptr<ExportSink>> create(const ExportRequest& request) {
   COLDPRESS_ASSIGN_OR_RETURN(Layout layout, plan_layout(request, Naming::kHf));
   std::optional<HfFolderFiles> made;
   if (request.model.is_gguf()) {
-    COLDPRESS_ASSIGN_OR_RETURN(made, hf_files_of(request.model, request.dense_type));
+    COLDPRESS_ASSIGN_OR_RETURN(
+        made, hf_files_of(request.model, request.dense_type, request.tokenizer_pre));
   }
   COLDPRESS_ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::create(request.out));
   auto sink = std::make_unique<SafetensorsSink>(request, std::move(layout), std::move(folder));

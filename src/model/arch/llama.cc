@@ -13,6 +13,8 @@ const Architecture kArchitecture_llama = {
     .hf_class = "LlamaForCausalLM",
     .gguf_name = "llama",
     .roles = roles::kLlama,
+    .hf_defaults = R"({"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008,
+                        "num_hidden_layers": 32, "num_attention_heads": 32})",
     .gguf_interleaved_rope = true,
 };
 

@@ -27,6 +27,10 @@ const Architecture kArchitecture_mistral = {
     .gguf_name = "llama",
     .reads_gguf = false,
     .roles = roles::kLlama,
+    .hf_defaults = R"({"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336,
+                        "num_hidden_layers": 32, "num_attention_heads": 32,
+                        "num_key_value_heads": 8, "max_position_embeddings": 131072,
+                        "sliding_window": 4096})",
     .gguf_interleaved_rope = true,
     .read_hf = read_hf,
 };

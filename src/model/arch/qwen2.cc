@@ -35,6 +35,9 @@ const Architecture kArchitecture_qwen2 = {
     .hf_class = "Qwen2ForCausalLM",
     .gguf_name = "qwen2",
     .roles = kRoles,
+    .hf_defaults = R"({"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016,
+                        "num_hidden_layers": 32, "num_attention_heads": 32,
+                        "num_key_value_heads": 32, "max_position_embeddings": 32768})",
     .read_hf = read_optional_sliding_window,
 };
 

@@ -1,5 +1,10 @@
-// Qwen3 with a mixture of experts in every block. Experts are one tensor each, or all in one 3-D
-// tensor with gate and up fused, as newer versions of transformers hold them.
+// Qwen3 with a mixture of experts in every block or in most. Experts are one tensor each, or all in
+// one 3-D tensor with gate and up fused, as newer versions of transformers hold them.
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
 #include "model/config_keys.h"
 #include "model/gguf_keys.h"
 #include "model/roles.h"
@@ -31,6 +36,9 @@ constexpr RoleSpec kRoles[] = {
     roles::kFfnGateExps.with(Presence::kSplit),
     roles::kFfnUpExps.with(Presence::kSplit),
     roles::kFfnDownExps.stacked("model.layers.{}.mlp.experts.down_proj"),
+    roles::dense_block(roles::kFfnGate),
+    roles::dense_block(roles::kFfnUp),
+    roles::dense_block(roles::kFfnDown),
 };
 
 Status read_hf(const ConfigKeys& keys, ModelConfig& config) {
@@ -38,11 +46,23 @@ Status read_hf(const ConfigKeys& keys, ModelConfig& config) {
   COLDPRESS_ASSIGN_OR_RETURN(config.normalise_routes, keys.flag_or("norm_topk_prob", false));
   COLDPRESS_ASSIGN_OR_RETURN(const int64_t step,
                              keys.integer_or("decoder_sparse_step", 1, 1, kMaxBlocks));
-  if (step != 1 || (keys.has("mlp_only_layers") && !keys.is_empty_array("mlp_only_layers"))) {
-    return unsupported(keys.where(step != 1 ? "decoder_sparse_step" : "mlp_only_layers") +
-                       " makes some blocks dense, but only models with experts in every block are "
-                       "supported");
+  std::vector<int64_t> dense;
+  if (keys.has("mlp_only_layers")) {
+    COLDPRESS_ASSIGN_OR_RETURN(dense,
+                               keys.integers("mlp_only_layers", std::nullopt, 0, kMaxBlocks));
   }
+  std::vector<bool> is_dense;
+  for (int64_t block = 0; block < config.blocks; ++block) {
+    is_dense.push_back((block + 1) % step != 0 ||
+                       std::find(dense.begin(), dense.end(), block) != dense.end());
+  }
+  if (std::find(is_dense.begin(), is_dense.end(), true) == is_dense.end()) return {};
+  if (std::find(is_dense.begin(), is_dense.end(), false) == is_dense.end()) {
+    return unsupported(keys.where("mlp_only_layers") +
+                       " leaves no block with experts; such a model is a Qwen3");
+  }
+  config.dense_blocks = std::move(is_dense);
+  COLDPRESS_ASSIGN_OR_RETURN(config.dense_ffn, keys.integer("intermediate_size", 1, kMaxWidth));
   return {};
 }
 

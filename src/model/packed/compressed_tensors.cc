@@ -1,11 +1,14 @@
 // quant_method "compressed-tensors". By what a linear X has beside it:
 //
-//   X.weight_packed (I32)   pack-quantized: integers of 1 to 8 bits, 32 / bits to a word along the
-//                           inputs, less 2^(bits-1); with X.weight_shape, X.weight_scale and
-//                           optionally X.weight_zero_point (packed along the outputs) and
-//                           X.weight_g_idx (the group of each input)
+//   X.weight_packed (I32)   pack-quantized: integers of 1 to 8 bits along the inputs, less
+//                           2^(bits-1); with X.weight_shape, X.weight_scale and optionally
+//                           X.weight_zero_point (packed along the outputs) and X.weight_g_idx (the
+//                           group of each input)
 //   X.weight (FP8) and X.weight_scale            float-quantized
 //   X.weight (I8) and X.weight_scale             int-quantized; optionally X.weight_zero_point
+//
+// Integers follow each other without a gap; older versions of the library put 32 / bits into each
+// word, which takes more of them where the bits do not divide 32.
 //
 // Widths and groups are those of quantization_config's config_groups; where there are several, the
 // shapes decide which one a weight belongs to. Weight = scale * (code - zero point), in fp32.
@@ -35,12 +38,22 @@ struct PackedShape {
   int64_t rows = 0;
   int64_t cols = 0;
   int bits = 0;
+  bool gapless = true;
   BlockGrid grid;
 };
 
-int64_t words_for(int64_t count, int64_t bits) {
-  const int64_t per_word = 32 / bits;
-  return count / per_word + static_cast<int64_t>(count % per_word != 0);
+// Sizes are positive and at most 2^62: no sum of the parts overflows.
+int64_t words_for(int64_t count, int64_t bits, bool gapless) {
+  const int64_t codes = gapless ? 32 : 32 / bits;  // in as many words as `words`
+  const int64_t words = gapless ? bits : 1;
+  const int64_t rest = count % codes;
+  return count / codes * words + (gapless ? (rest * bits + 31) / 32 : (rest != 0 ? 1 : 0));
+}
+
+uint32_t code_at(const PackedShape& s, std::span<const std::byte> words, std::size_t offset,
+                 std::size_t stride, std::size_t i) {
+  return s.gapless ? stream_code(words, offset, stride, s.bits, i)
+                   : word_code(words, offset, stride, s.bits, i);
 }
 
 class Reader final : public PackedReader {
@@ -93,14 +106,19 @@ Result<PackedShape> Reader::shape_of(const StoredTensor& codes, const StoredTens
   int fitting = 0;
   for (const Scheme& scheme : schemes_) {
     const BlockGrid grid = grid_of(scheme.block, s.rows, s.cols);
-    if (codes.shape[1] != words_for(s.cols, scheme.bits) || !holds_grid(scales.shape, grid)) {
-      continue;
-    }
+    if (!holds_grid(scales.shape, grid)) continue;
     const bool same = s.bits == scheme.bits && s.grid.block.rows == grid.block.rows &&
                       s.grid.block.cols == grid.block.cols;
-    if (!same) ++fitting;
-    s.bits = static_cast<int>(scheme.bits);
-    s.grid = grid;
+    // Where both take as many words, they are the same but for bits that straddle words.
+    const bool alike = 32 % scheme.bits == 0 || codes.shape[1] == 1;
+    for (const bool gapless : {true, false}) {
+      if (codes.shape[1] != words_for(s.cols, scheme.bits, gapless) || (alike && !gapless))
+        continue;
+      if (!same) ++fitting;
+      s.bits = static_cast<int>(scheme.bits);
+      s.gapless = gapless;
+      s.grid = grid;
+    }
   }
   if (fitting == 1) return s;
   return corrupt(fmt::format(
@@ -112,7 +130,7 @@ Result<PackedShape> Reader::shape_of(const StoredTensor& codes, const StoredTens
 // Zero points are I8 in the shape of the scales, or packed along the outputs.
 Status check_zero_points(const StoredTensor& part, const PackedShape& s, const StoredTensors& all) {
   if (part.dtype == DType::kI8 && holds_grid(part.shape, s.grid)) return {};
-  const std::vector<int64_t> packed = {words_for(s.grid.down, s.bits), s.grid.across};
+  const std::vector<int64_t> packed = {words_for(s.grid.down, s.bits, s.gapless), s.grid.across};
   if (part.dtype == DType::kI32 && part.shape == packed) return {};
   return corrupt(fmt::format("{} is {} {}; zero points of this weight are I32 {}",
                              all.what(part.name), dtype_name(part.dtype), dims_text(part.shape),
@@ -128,7 +146,7 @@ std::vector<float> zero_points(const StoredTensor& part, const PackedShape& s) {
     if (part.dtype == DType::kI8) {
       zeros[i] = static_cast<float>(static_cast<int8_t>(part.data[i]));
     } else {
-      const uint32_t code = word_code(part.data, i % across, across, s.bits, i / across);
+      const uint32_t code = code_at(s, part.data, i % across, across, i / across);
       zeros[i] = static_cast<float>(static_cast<int>(code) - half);
     }
   }
@@ -191,7 +209,7 @@ Result<std::optional<PackedWeight>> Reader::read_packed(const StoredTensor& code
     const std::vector<float> zeros =
         zero_part.name.empty() ? std::vector<float>() : zero_points(zero_part, s);
     const int half = 1 << (s.bits - 1);
-    const auto words = static_cast<std::size_t>(words_for(s.cols, s.bits));
+    const auto words = static_cast<std::size_t>(words_for(s.cols, s.bits, s.gapless));
     for (int64_t r = 0; r < s.rows; ++r) {
       float* row = out.data() + r * s.cols;
       const std::size_t first = static_cast<std::size_t>(r) * words;
@@ -201,7 +219,7 @@ Result<std::optional<PackedWeight>> Reader::read_packed(const StoredTensor& code
         const std::size_t at = groups.empty()
                                    ? s.grid.at(r, c)
                                    : first_scale + static_cast<std::size_t>(groups[column]);
-        const uint32_t code = word_code(codes, first, 1, s.bits, column);
+        const uint32_t code = code_at(s, codes, first, 1, column);
         float value = static_cast<float>(static_cast<int>(code) - half);
         if (!zeros.empty()) value -= zeros[at];
         row[c] = value * scale[at];
