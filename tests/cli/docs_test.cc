@@ -84,11 +84,14 @@ class Documentation : public testing::Test {
   }
 
  private:
-  // Readable text at the start, zeros (which take no space) to the given size.
+  // Readable text of the given size.
   void pretend_fetched(const std::string& name, uint64_t bytes) {
     const fs::path path = folder_ / "cache/coldpress" / name;
     write_tiny_text(path);
-    fs::resize_file(path, bytes);
+    std::string text = read_file(path);
+    while (text.size() < bytes) text += text;
+    text.resize(bytes);
+    write_file(path, text);
   }
   TempFolder folder_;
   fs::path before_;

@@ -48,7 +48,7 @@ TEST_P(GoldenModel, EveryLinearIsPressedAndNothingElse) {
   }
   std::set<std::string> pressed;
   DriverHooks hooks;
-  hooks.put = [&](const std::string& name, View2<const float>) {
+  hooks.put = [&](const std::string& name, const PressedTensor&) {
     EXPECT_TRUE(pressed.insert(name).second) << name;
     return Status();
   };
