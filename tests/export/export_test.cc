@@ -291,7 +291,8 @@ TEST_P(AnyExport, AbandonedLeavesNothing) {
   {
     const auto sink = open();
     ASSERT_TRUE(sink.ok());
-    ASSERT_TRUE((*sink)->put(solutions_.begin()->first, {solutions_.begin()->second.view(), {}}).ok());
+    ASSERT_TRUE(
+        (*sink)->put(solutions_.begin()->first, {solutions_.begin()->second.view(), {}}).ok());
     EXPECT_FALSE(fs::exists(out_));
   }
   EXPECT_THAT(left(), IsEmpty());
@@ -383,7 +384,8 @@ TEST_P(AnyExportDeathTest, ValuesThatWouldBeRoundedAreOurBug) {
   ASSERT_TRUE(sink.ok());
   MatrixF values = solutions_.begin()->second.clone();
   values(1, 1) = 1.0F + 0x1.0p-20F;
-  EXPECT_DEATH((void)(*sink)->put(solutions_.begin()->first, {values.view(), {}}), "internal error");
+  EXPECT_DEATH((void)(*sink)->put(solutions_.begin()->first, {values.view(), {}}),
+               "internal error");
   EXPECT_DEATH((void)(*sink)->put("other", {values.view(), {}}), "internal error");
 }
 

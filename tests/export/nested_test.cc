@@ -49,7 +49,8 @@ TEST_P(Nested, FolderKeepsTheEncoderAndTheConfiguration) {
   ASSERT_EQ(solutions.size(), linears_.size());
   auto sink = open_export({*model_, work_ / "out", DType::kBF16, test::names_of(solutions), "1"});
   ASSERT_TRUE(sink.ok()) << sink.status().message();
-  for (const auto& [name, values] : solutions) ASSERT_TRUE((*sink)->put(name, {values.view(), {}}).ok());
+  for (const auto& [name, values] : solutions)
+    ASSERT_TRUE((*sink)->put(name, {values.view(), {}}).ok());
   ASSERT_TRUE((*sink)->finish(test::kManifest).ok());
   const auto written = test::open_model(work_ / "out");
   ASSERT_EQ(written->tensors().size(), model_->tensors().size());

@@ -74,7 +74,7 @@ class Experts : public ::testing::Test {
     Pressed p;
     DriverHooks hooks;
     hooks.put = [&](const std::string& name, const PressedTensor& pressed) {
-    const View2<const float> v = pressed.values;
+      const View2<const float> v = pressed.values;
       MatrixF copy(v.rows, v.cols);
       for (int64_t i = 0; i < v.rows; ++i) std::copy_n(v.row(i), v.cols, copy.row(i));
       EXPECT_TRUE(p.values.emplace(name, std::move(copy)).second) << name;
