@@ -84,8 +84,9 @@ Result<const SolverMethod*> find_init(const Recipe& recipe, const SolverMethod& 
 using Types = std::map<std::string, SourceType>;
 
 // The grid of a tensor that becomes blocks of `type`.
-void plan_blocks(const SourceType& type, PlannedTensor* t) {
+void plan_blocks(const Recipe& recipe, const SourceType& type, PlannedTensor* t) {
   t->grid = {};
+  t->grid.clip = recipe.grid.clip;
   t->grid.kind = type.kind->name;
   t->grid.bits = type.kind->fixed_bits;
   t->ggml_type = type.ggml_type;
@@ -112,7 +113,7 @@ Result<bool> plan_linear(Plan& plan, const Types& types, const Place& place, Pla
       t->reason = "the mix keeps it";
       return false;
     }
-    plan_blocks(type->second, t);
+    plan_blocks(recipe, type->second, t);
   }
   COLDPRESS_ASSIGN_OR_RETURN(const GridKind* kind, find_grid(t->grid.kind));
   const Status fits = kind->check(t->grid, linear.in);
@@ -144,7 +145,7 @@ Result<bool> plan_outside(const Model& model, Plan& plan, const Types& types, Pl
         "head; keep it with --tensor-type",
         t->name, ggml_type_info(type->second.ggml_type)->name));
   }
-  plan_blocks(type->second, t);
+  plan_blocks(plan.recipe, type->second, t);
   t->action = TensorAction::kQuantise;
   t->role = is_head ? "output" : "token_embd";
   t->tap = is_head || !head.has_value() ? kHeadTap : kEmbeddingTap;
@@ -171,7 +172,20 @@ void plan_copy(const Model& model, const Recipe& recipe, const SourceTensor& sou
 }
 
 Status check_types(const Recipe& recipe) {
-  if (recipe.types.mix.empty()) return {};
+  if (recipe.types.mix.empty()) {
+    COLDPRESS_ASSIGN_OR_RETURN(const GridKind* kind, find_grid(recipe.grid.kind));
+    if (kind->block == nullptr) return {};
+    return invalid_argument(
+        fmt::format("--grid {} is a format of GGUF blocks; ask for it by --type instead of --bits",
+                    kind->name));
+  }
+  const GridOptions plain;
+  if (recipe.grid.kind != plain.kind || recipe.grid.group != plain.group || recipe.grid.symmetric ||
+      recipe.grid.scale_type != plain.scale_type) {
+    return invalid_argument(
+        "--type brings groups and scales of its own; leave --grid, --group, --symmetric and "
+        "--scale-type out");
+  }
   COLDPRESS_ASSIGN_OR_RETURN(const Mix mix, find_mix(recipe.types.mix));
   if (!mix.is_quantised) {
     return invalid_argument(

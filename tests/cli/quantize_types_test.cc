@@ -137,6 +137,9 @@ TEST_F(QuantizeTypes, RefusesBeforeAnyWork) {
   expect_refusal(
       quantize("out.gguf", {"--type", "Q4_0", "--method", "gptq-outliers", "--outliers", "0.01"}),
       1, {"--type", "--outliers"});
+  expect_refusal(quantize("out.gguf", {"--type", "Q4_0", "--pure", "--group", "64"}), 1,
+                 {"--type", "--group"});
+  expect_refusal(quantize("out.gguf", {"--bits", "4", "--grid", "q4_0"}), 1, {"q4_0", "--type"});
   EXPECT_EQ(quantize("out.gguf", {"--type", "Q4_0", "--bits", "4"}).exit_code, 2);
   EXPECT_EQ(quantize("out.gguf", {}).exit_code, 2);
   EXPECT_THAT(folder_.list(), ElementsAre("model", "text.txt"));
