@@ -42,8 +42,7 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
         COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], gram, grams, weights));
       }
     }
-    COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
-    COLDPRESS_RETURN_IF_ERROR(press_head(run, model, head, grams));
+    COLDPRESS_RETURN_IF_ERROR(press_head(run, model, grams));
     seconds.forward = grams.times().forward / pool.threads();
     seconds.gram = grams.times().gram / pool.threads();
   }

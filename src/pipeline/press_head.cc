@@ -22,6 +22,12 @@ Status press_matrix(Run& run, const PlannedTensor& planned, TapHessian* hessian,
   return press(run, {-1, planned.tap}, {std::move(*job)});
 }
 
+// The weights that it needs are large, and gone when it returns.
+Result<Gram> head_gram(const Model& model, GramSource& grams) {
+  COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
+  return grams.head_gram(head);
+}
+
 }  // namespace
 
 Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
@@ -42,10 +48,10 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
   return {};
 }
 
-Status press_head(Run& run, const Model& model, const HeadWeights& head, GramSource& grams) {
+Status press_head(Run& run, const Model& model, GramSource& grams) {
   const PlannedTensor* planned = find_tap(run, kHeadTap);
   if (planned == nullptr) return {};
-  COLDPRESS_ASSIGN_OR_RETURN(const Gram gram, grams.head_gram(head));
+  COLDPRESS_ASSIGN_OR_RETURN(const Gram gram, head_gram(model, grams));
   COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.normalised().view()));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
   return press_matrix(run, *planned, &h, gram.tokens(), &w);

@@ -14,6 +14,6 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head);
 
 // After the blocks: the head, solved against what it reads. Tied embeddings are solved here, as the
 // head; the blocks have then seen them as the source has them.
-Status press_head(Run& run, const Model& model, const HeadWeights& head, GramSource& grams);
+Status press_head(Run& run, const Model& model, GramSource& grams);
 
 }  // namespace coldpress
