@@ -167,21 +167,20 @@ void fit_units(const ScaleRule& rule, const std::vector<float>& values,
 
 }  // namespace
 
-Status check_blocks(std::string_view name, const BlockFormat& format, const GridOptions& o,
-                    int64_t cols) {
+Status check_blocks(const BlockFormat& format, const GridOptions& o, int64_t cols) {
   if (o.bits != format.bits) {
     return invalid_argument(
-        fmt::format("--grid {} has {} bits per code; use --bits {} instead of --bits {}", name,
-                    format.bits, format.bits, o.bits));
+        fmt::format("--grid {} has {} bits per code; use --bits {} instead of --bits {}",
+                    format.name, format.bits, format.bits, o.bits));
   }
   if (o.symmetric || (o.group != 0 && o.group != format.group)) {
     return invalid_argument(
         fmt::format("--grid {} has groups of {} of its own; leave --group and --symmetric out",
-                    name, format.group));
+                    format.name, format.group));
   }
   if (cols % format.block != 0) {
     return invalid_argument(
-        fmt::format("--grid {} stores blocks of {} columns, which {} columns are not", name,
+        fmt::format("--grid {} stores blocks of {} columns, which {} columns are not", format.name,
                     format.block, cols));
   }
   return {};

@@ -3,7 +3,6 @@
 // function that packs a block; everything else is shared.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -25,6 +24,7 @@ struct BlockParts {
 };
 
 struct BlockFormat {
+  std::string_view name;  // of the grid
   int32_t ggml_type;
   int bits;
   int64_t group;                 // columns of a group
@@ -39,10 +39,8 @@ struct BlockFormat {
   void (*pack)(const BlockParts& parts, std::byte* out);
 };
 
-// For GridKind: refuses other bits and groups than the format's, and rows that are not whole
-// blocks.
-Status check_blocks(std::string_view name, const BlockFormat& format, const GridOptions& options,
-                    int64_t cols);
+// Refuses other bits and groups than the format's, and rows that are not whole blocks.
+Status check_blocks(const BlockFormat& format, const GridOptions& options, int64_t cols);
 QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View2<const float> w,
                      std::span<const float> h_diag);
 
@@ -57,8 +55,47 @@ inline void put_half(std::byte* out, float value) {
   out[1] = static_cast<std::byte>(h >> 8);
 }
 
-inline double bits_per_weight(const BlockFormat& format) {
-  return 8.0 * static_cast<double>(format.block_bytes) / static_cast<double>(format.block);
+// 4-bit halves of codes in pairs: byte j holds low[j] below high[j].
+inline void put_nibbles(std::byte* out, const uint8_t* low, const uint8_t* high, int count) {
+  for (int j = 0; j < count; ++j) {
+    out[j] = static_cast<std::byte>((low[j] & 15) | (high[j] & 15) << 4);
+  }
+}
+
+// Bits `shift` and `shift` + 1 of 128 codes, in 32 bytes: byte j holds columns j, 32 + j, 64 + j,
+// 96 + j.
+inline void put_pairs(std::byte* out, const uint8_t* codes, int shift) {
+  for (int j = 0; j < 32; ++j) {
+    int byte = 0;
+    for (int k = 0; k < 4; ++k) byte |= ((codes[32 * k + j] >> shift) & 3) << (2 * k);
+    out[j] = static_cast<std::byte>(byte);
+  }
+}
+
+// Bit 4 of 32 codes, in four bytes.
+inline void put_fifth_bits(std::byte* out, const uint8_t* codes) {
+  uint32_t high = 0;
+  for (int j = 0; j < 32; ++j) high |= static_cast<uint32_t>(codes[j] >> 4) << j;
+  for (int b = 0; b < 4; ++b) out[b] = static_cast<std::byte>(high >> (8 * b));
+}
+
+// The row of the table of grids for a format.
+template <const BlockFormat& kFormat>
+constexpr GridKind block_grid(std::string_view summary) {
+  return {
+      .name = kFormat.name,
+      .summary = summary,
+      .fixed_bits = kFormat.bits,
+      .check = [](const GridOptions& o, int64_t cols) { return check_blocks(kFormat, o, cols); },
+      .fit = [](const GridOptions& o, View2<const float> w,
+                std::span<const float> h_diag) { return fit_blocks(kFormat, o, w, h_diag); },
+      .bits_per_weight =
+          [](const GridOptions&, int64_t) {
+            return 8.0 * static_cast<double>(kFormat.block_bytes) /
+                   static_cast<double>(kFormat.block);
+          },
+      .block = &kFormat,
+  };
 }
 
 }  // namespace coldpress

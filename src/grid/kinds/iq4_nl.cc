@@ -7,12 +7,11 @@ namespace {
 
 void pack(const BlockParts& parts, std::byte* out) {
   put_half(out, parts.unit);
-  for (int j = 0; j < 16; ++j) {
-    out[2 + j] = static_cast<std::byte>((parts.codes[j] & 15) | (parts.codes[j + 16] & 15) << 4);
-  }
+  put_nibbles(out + 2, parts.codes, parts.codes + 16, 16);
 }
 
 constexpr BlockFormat kFormat = {
+    .name = "iq4_nl",
     .ggml_type = 20,
     .bits = 4,
     .group = 32,
@@ -30,16 +29,7 @@ constexpr BlockFormat kFormat = {
 }  // namespace
 
 extern const GridKind kGridKind_iq4_nl;
-const GridKind kGridKind_iq4_nl = {
-    .name = "iq4_nl",
-    .summary = "llama.cpp IQ4_NL: 16 uneven levels, an fp16 scale per 32",
-    .fixed_bits = kFormat.bits,
-    .check = [](const GridOptions& o,
-                int64_t cols) { return check_blocks("iq4_nl", kFormat, o, cols); },
-    .fit = [](const GridOptions& o, View2<const float> w,
-              std::span<const float> h_diag) { return fit_blocks(kFormat, o, w, h_diag); },
-    .bits_per_weight = [](const GridOptions&, int64_t) { return bits_per_weight(kFormat); },
-    .block = &kFormat,
-};
+const GridKind kGridKind_iq4_nl =
+    block_grid<kFormat>("llama.cpp IQ4_NL: 16 uneven levels, an fp16 scale per 32");
 
 }  // namespace coldpress

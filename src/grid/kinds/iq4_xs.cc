@@ -15,13 +15,12 @@ void pack(const BlockParts& parts, std::byte* out) {
   }
   for (int g = 0; g < 8; ++g) {
     const uint8_t* codes = parts.codes + 32 * g;
-    for (int j = 0; j < 16; ++j) {
-      out[8 + 16 * g + j] = static_cast<std::byte>(codes[j] | codes[j + 16] << 4);
-    }
+    put_nibbles(out + 8 + 16 * g, codes, codes + 16, 16);
   }
 }
 
 constexpr BlockFormat kFormat = {
+    .name = "iq4_xs",
     .ggml_type = 23,
     .bits = 4,
     .group = 32,
@@ -39,16 +38,7 @@ constexpr BlockFormat kFormat = {
 }  // namespace
 
 extern const GridKind kGridKind_iq4_xs;
-const GridKind kGridKind_iq4_xs = {
-    .name = "iq4_xs",
-    .summary = "llama.cpp IQ4_XS: 16 uneven levels, 6-bit scales per 32",
-    .fixed_bits = kFormat.bits,
-    .check = [](const GridOptions& o,
-                int64_t cols) { return check_blocks("iq4_xs", kFormat, o, cols); },
-    .fit = [](const GridOptions& o, View2<const float> w,
-              std::span<const float> h_diag) { return fit_blocks(kFormat, o, w, h_diag); },
-    .bits_per_weight = [](const GridOptions&, int64_t) { return bits_per_weight(kFormat); },
-    .block = &kFormat,
-};
+const GridKind kGridKind_iq4_xs =
+    block_grid<kFormat>("llama.cpp IQ4_XS: 16 uneven levels, 6-bit scales per 32");
 
 }  // namespace coldpress

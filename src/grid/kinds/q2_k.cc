@@ -8,18 +8,13 @@ void pack(const BlockParts& parts, std::byte* out) {
   for (int g = 0; g < 16; ++g) {
     out[g] = static_cast<std::byte>(parts.scale[g] | parts.offset[g] << 4);
   }
-  for (int half = 0; half < 2; ++half) {  // of 128 columns: byte l holds columns l, 32 + l, ...
-    const uint8_t* codes = parts.codes + 128 * half;
-    for (int l = 0; l < 32; ++l) {
-      out[16 + 32 * half + l] = static_cast<std::byte>(codes[l] | codes[32 + l] << 2 |
-                                                       codes[64 + l] << 4 | codes[96 + l] << 6);
-    }
-  }
+  for (int half = 0; half < 2; ++half) put_pairs(out + 16 + 32 * half, parts.codes + 128 * half, 0);
   put_half(out + 80, parts.unit);
   put_half(out + 82, parts.offset_unit);
 }
 
 constexpr BlockFormat kFormat = {
+    .name = "q2_k",
     .ggml_type = 10,
     .bits = 2,
     .group = 16,
@@ -37,16 +32,7 @@ constexpr BlockFormat kFormat = {
 }  // namespace
 
 extern const GridKind kGridKind_q2_k;
-const GridKind kGridKind_q2_k = {
-    .name = "q2_k",
-    .summary = "llama.cpp Q2_K: 2 bits, 4-bit scales and minimums per 16",
-    .fixed_bits = kFormat.bits,
-    .check = [](const GridOptions& o,
-                int64_t cols) { return check_blocks("q2_k", kFormat, o, cols); },
-    .fit = [](const GridOptions& o, View2<const float> w,
-              std::span<const float> h_diag) { return fit_blocks(kFormat, o, w, h_diag); },
-    .bits_per_weight = [](const GridOptions&, int64_t) { return bits_per_weight(kFormat); },
-    .block = &kFormat,
-};
+const GridKind kGridKind_q2_k =
+    block_grid<kFormat>("llama.cpp Q2_K: 2 bits, 4-bit scales and minimums per 16");
 
 }  // namespace coldpress

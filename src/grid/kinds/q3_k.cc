@@ -9,14 +9,7 @@ void pack(const BlockParts& parts, std::byte* out) {
   for (int j = 0; j < 256; ++j) {  // bit j / 32 of byte j % 32: the code's high bit
     out[j % 32] |= static_cast<std::byte>((parts.codes[j] >> 2) << (j / 32));
   }
-  for (int half = 0; half < 2; ++half) {  // the low bits, as in Q2_K
-    const uint8_t* codes = parts.codes + 128 * half;
-    for (int l = 0; l < 32; ++l) {
-      out[32 + 32 * half + l] =
-          static_cast<std::byte>((codes[l] & 3) | (codes[32 + l] & 3) << 2 |
-                                 (codes[64 + l] & 3) << 4 | (codes[96 + l] & 3) << 6);
-    }
-  }
+  for (int half = 0; half < 2; ++half) put_pairs(out + 32 + 32 * half, parts.codes + 128 * half, 0);
   for (int g = 0; g < 16; ++g) {  // low nibbles in bytes 0-7, high pairs in bytes 8-11
     const int s = parts.scale[g] + 32;
     out[96 + g % 8] |= static_cast<std::byte>((s & 15) << (g < 8 ? 0 : 4));
@@ -26,6 +19,7 @@ void pack(const BlockParts& parts, std::byte* out) {
 }
 
 constexpr BlockFormat kFormat = {
+    .name = "q3_k",
     .ggml_type = 11,
     .bits = 3,
     .group = 16,
@@ -43,16 +37,6 @@ constexpr BlockFormat kFormat = {
 }  // namespace
 
 extern const GridKind kGridKind_q3_k;
-const GridKind kGridKind_q3_k = {
-    .name = "q3_k",
-    .summary = "llama.cpp Q3_K: 3 bits, 6-bit scales per 16",
-    .fixed_bits = kFormat.bits,
-    .check = [](const GridOptions& o,
-                int64_t cols) { return check_blocks("q3_k", kFormat, o, cols); },
-    .fit = [](const GridOptions& o, View2<const float> w,
-              std::span<const float> h_diag) { return fit_blocks(kFormat, o, w, h_diag); },
-    .bits_per_weight = [](const GridOptions&, int64_t) { return bits_per_weight(kFormat); },
-    .block = &kFormat,
-};
+const GridKind kGridKind_q3_k = block_grid<kFormat>("llama.cpp Q3_K: 3 bits, 6-bit scales per 16");
 
 }  // namespace coldpress

@@ -7,12 +7,11 @@ namespace {
 void pack(const BlockParts& parts, std::byte* out) {
   put_half(out, parts.unit);
   put_half(out + 2, -parts.offset_unit);
-  for (int j = 0; j < 16; ++j) {
-    out[4 + j] = static_cast<std::byte>((parts.codes[j] & 15) | (parts.codes[j + 16] & 15) << 4);
-  }
+  put_nibbles(out + 4, parts.codes, parts.codes + 16, 16);
 }
 
 constexpr BlockFormat kFormat = {
+    .name = "q4_1",
     .ggml_type = 3,
     .bits = 4,
     .group = 32,
@@ -30,16 +29,7 @@ constexpr BlockFormat kFormat = {
 }  // namespace
 
 extern const GridKind kGridKind_q4_1;
-const GridKind kGridKind_q4_1 = {
-    .name = "q4_1",
-    .summary = "llama.cpp Q4_1: 4 bits, an fp16 scale and minimum per 32",
-    .fixed_bits = kFormat.bits,
-    .check = [](const GridOptions& o,
-                int64_t cols) { return check_blocks("q4_1", kFormat, o, cols); },
-    .fit = [](const GridOptions& o, View2<const float> w,
-              std::span<const float> h_diag) { return fit_blocks(kFormat, o, w, h_diag); },
-    .bits_per_weight = [](const GridOptions&, int64_t) { return bits_per_weight(kFormat); },
-    .block = &kFormat,
-};
+const GridKind kGridKind_q4_1 =
+    block_grid<kFormat>("llama.cpp Q4_1: 4 bits, an fp16 scale and minimum per 32");
 
 }  // namespace coldpress

@@ -7,15 +7,12 @@ namespace {
 void pack(const BlockParts& parts, std::byte* out) {
   put_half(out, parts.unit);
   put_half(out + 2, -parts.offset_unit);
-  uint32_t high = 0;  // bit 4 of every code
-  for (int j = 0; j < 32; ++j) high |= static_cast<uint32_t>(parts.codes[j] >> 4) << j;
-  for (int b = 0; b < 4; ++b) out[4 + b] = static_cast<std::byte>(high >> (8 * b));
-  for (int j = 0; j < 16; ++j) {
-    out[8 + j] = static_cast<std::byte>((parts.codes[j] & 15) | (parts.codes[j + 16] & 15) << 4);
-  }
+  put_fifth_bits(out + 4, parts.codes);
+  put_nibbles(out + 8, parts.codes, parts.codes + 16, 16);
 }
 
 constexpr BlockFormat kFormat = {
+    .name = "q5_1",
     .ggml_type = 7,
     .bits = 5,
     .group = 32,
@@ -33,16 +30,7 @@ constexpr BlockFormat kFormat = {
 }  // namespace
 
 extern const GridKind kGridKind_q5_1;
-const GridKind kGridKind_q5_1 = {
-    .name = "q5_1",
-    .summary = "llama.cpp Q5_1: 5 bits, an fp16 scale and minimum per 32",
-    .fixed_bits = kFormat.bits,
-    .check = [](const GridOptions& o,
-                int64_t cols) { return check_blocks("q5_1", kFormat, o, cols); },
-    .fit = [](const GridOptions& o, View2<const float> w,
-              std::span<const float> h_diag) { return fit_blocks(kFormat, o, w, h_diag); },
-    .bits_per_weight = [](const GridOptions&, int64_t) { return bits_per_weight(kFormat); },
-    .block = &kFormat,
-};
+const GridKind kGridKind_q5_1 =
+    block_grid<kFormat>("llama.cpp Q5_1: 5 bits, an fp16 scale and minimum per 32");
 
 }  // namespace coldpress

@@ -15,14 +15,12 @@ void pack(const BlockParts& parts, std::byte* out) {
     out[16 + l] = static_cast<std::byte>(high);
   }
   for (int j = 0; j < 256; j += 64) {  // 64 columns in 32 bytes: the low nibble is the first half
-    for (int l = 0; l < 32; ++l) {
-      out[48 + j / 2 + l] =
-          static_cast<std::byte>((parts.codes[j + l] & 15) | (parts.codes[j + 32 + l] & 15) << 4);
-    }
+    put_nibbles(out + 48 + j / 2, parts.codes + j, parts.codes + j + 32, 32);
   }
 }
 
 constexpr BlockFormat kFormat = {
+    .name = "q5_k",
     .ggml_type = 13,
     .bits = 5,
     .group = 32,
@@ -40,16 +38,7 @@ constexpr BlockFormat kFormat = {
 }  // namespace
 
 extern const GridKind kGridKind_q5_k;
-const GridKind kGridKind_q5_k = {
-    .name = "q5_k",
-    .summary = "llama.cpp Q5_K: 5 bits, 6-bit scales and minimums per 32",
-    .fixed_bits = kFormat.bits,
-    .check = [](const GridOptions& o,
-                int64_t cols) { return check_blocks("q5_k", kFormat, o, cols); },
-    .fit = [](const GridOptions& o, View2<const float> w,
-              std::span<const float> h_diag) { return fit_blocks(kFormat, o, w, h_diag); },
-    .bits_per_weight = [](const GridOptions&, int64_t) { return bits_per_weight(kFormat); },
-    .block = &kFormat,
-};
+const GridKind kGridKind_q5_k =
+    block_grid<kFormat>("llama.cpp Q5_K: 5 bits, 6-bit scales and minimums per 32");
 
 }  // namespace coldpress

@@ -10,6 +10,7 @@ void pack(const BlockParts& parts, std::byte* out) {
 }
 
 constexpr BlockFormat kFormat = {
+    .name = "q8_0",
     .ggml_type = 8,
     .bits = 8,
     .group = 32,
@@ -27,16 +28,6 @@ constexpr BlockFormat kFormat = {
 }  // namespace
 
 extern const GridKind kGridKind_q8_0;
-const GridKind kGridKind_q8_0 = {
-    .name = "q8_0",
-    .summary = "llama.cpp Q8_0: 8 bits, an fp16 scale per 32",
-    .fixed_bits = kFormat.bits,
-    .check = [](const GridOptions& o,
-                int64_t cols) { return check_blocks("q8_0", kFormat, o, cols); },
-    .fit = [](const GridOptions& o, View2<const float> w,
-              std::span<const float> h_diag) { return fit_blocks(kFormat, o, w, h_diag); },
-    .bits_per_weight = [](const GridOptions&, int64_t) { return bits_per_weight(kFormat); },
-    .block = &kFormat,
-};
+const GridKind kGridKind_q8_0 = block_grid<kFormat>("llama.cpp Q8_0: 8 bits, an fp16 scale per 32");
 
 }  // namespace coldpress
