@@ -5,13 +5,13 @@
 #include <vector>
 
 #include "linalg/blas.h"
+#include "solver/scale_refit_math.h"
 
 namespace coldpress {
 namespace {
 
-constexpr double kRidge = 1e-7;     // towards the current scales, relative to the mean diagonal
-constexpr double kLargestMove = 4;  // a scale further away than this factor is not believed
-constexpr int kDescents = 3;        // over the scales of a row, each to its best storable value
+constexpr double kRidge = 1e-7;  // towards the current scales, relative to the mean diagonal
+constexpr int kDescents = 3;     // over the scales of a row, each to its best storable value
 
 // Solves (A + ridge) x = b + ridge x0 for symmetric A (size, size; lower triangle read). False if A
 // is not positive definite.
@@ -72,23 +72,12 @@ void descend_in_type(const Strip& strip, int64_t lane, const std::vector<double>
         if (h != g) rest -= a[std::max(g, h) * size + std::min(g, h)] * (*x)[h];
       }
       const double best = rest / a[g * size + g];
-      if (!(best * kLargestMove > (*x)[g] && best < kLargestMove * (*x)[g])) continue;
+      if (!is_believable_move((*x)[g], best)) continue;
       const double v = strip.storable(static_cast<int64_t>(g), lane, static_cast<float>(best));
       moved |= v != (*x)[g];
       (*x)[g] = v;
     }
     if (!moved) break;
-  }
-}
-
-// out[i] += sum over the columns of group g of a(j, i) b(j, i).
-void add_group_dot(View2<const float> a, View2<const float> b, int64_t first, int64_t count,
-                   float* out) {
-  for (int64_t j = first; j < first + count; ++j) {
-    const float* x = a.row(j);
-    const float* y = b.row(j);
-#pragma omp simd
-    for (int64_t i = 0; i < a.cols; ++i) out[i] += x[i] * y[i];
   }
 }
 
@@ -111,7 +100,8 @@ void refit_scales(Strip* strip, View2<float> q) {
   MatrixF b(groups, lanes);
   gemm(Trans::kNo, Trans::kNo, 1.0F, c, strip->w(), 0.0F, product.view());
   for (int64_t g = 0; g < groups; ++g) {
-    add_group_dot(u.view(), product.view(), g * group, group, b.row(g));
+    add_dots(u.view().row_range(g * group, group), product.view().row_range(g * group, group),
+             b.row(g));
   }
   MatrixF a(groups * groups, lanes);  // row g * groups + h, h <= g
   for (int64_t h = 0; h < groups; ++h) {
@@ -119,7 +109,8 @@ void refit_scales(Strip* strip, View2<float> q) {
     gemm(Trans::kNo, Trans::kNo, 1.0F, c.block(below, below, n - below, group),
          u.view().row_range(below, group), 0.0F, product.view().row_range(below, n - below));
     for (int64_t g = h; g < groups; ++g) {
-      add_group_dot(u.view(), product.view(), g * group, group, a.row(g * groups + h));
+      add_dots(u.view().row_range(g * group, group), product.view().row_range(g * group, group),
+               a.row(g * groups + h));
     }
   }
   std::vector<double> system(size * size);
@@ -143,7 +134,7 @@ void refit_scales(Strip* strip, View2<float> q) {
     bool good = solve_spd(system, &solution, right, size, &factor);
     for (std::size_t g = 0; g < size && good; ++g) {
       const double now = strip->scales()(static_cast<int64_t>(g), i);
-      good = solution[g] * kLargestMove > now && solution[g] < kLargestMove * now;
+      good = is_believable_move(now, solution[g]);
     }
     for (std::size_t g = 0; g < size; ++g) {
       old[g] =
@@ -171,8 +162,8 @@ void refit_scales_to(View2<const float> t, Strip* strip, View2<float> q) {
   for (int64_t g = 0; g < strip->scales().rows; ++g) {
     std::fill(tq.begin(), tq.end(), 0.0F);
     std::fill(qq.begin(), qq.end(), 0.0F);
-    add_group_dot(t, q, g * group, group, tq.data());
-    add_group_dot(q, q, g * group, group, qq.data());
+    add_dots(t.row_range(g * group, group), q.row_range(g * group, group), tq.data());
+    add_dots(q.row_range(g * group, group), q.row_range(g * group, group), qq.data());
     for (int64_t i = 0; i < q.cols; ++i) {
       const auto at = static_cast<std::size_t>(i);
       const float wanted = qq[at] > 0 ? tq[at] / qq[at] : 1.0F;

@@ -5,11 +5,10 @@
 #include <vector>
 
 #include "linalg/blas.h"
+#include "solver/scale_refit_math.h"
 
 namespace coldpress {
 namespace {
-
-constexpr float kLargestMove = 4;  // a scale further away than this factor is not believed
 
 // f of one lane where the group's scale grows by s and its offset by o:
 //   ss s^2 + oo o^2 + 2 so s o - 2 (bs s + bo o), beyond what it is now.
@@ -19,16 +18,6 @@ struct Quadratic {
     return ss * s * s + oo * o * o + 2.0F * (so * s * o - bs * s - bo * o);
   }
 };
-
-// out[i] += sum over rows of a(j, i) b(j, i).
-void add_dots(View2<const float> a, View2<const float> b, float* out) {
-  for (int64_t j = 0; j < a.rows; ++j) {
-    const float* x = a.row(j);
-    const float* y = b.row(j);
-#pragma omp simd
-    for (int64_t i = 0; i < a.cols; ++i) out[i] += x[i] * y[i];
-  }
-}
 
 struct Scratch {
   MatrixF level;     // (group, lanes): what a unit of scale adds to q', level d
@@ -47,8 +36,7 @@ std::array<float, 2> best_step(const Strip& strip, int64_t g, int64_t i, const Q
   float least = 0;
   const auto scale_step = [&](float step) {
     const float to = s + step;
-    const bool sane = to / s * kLargestMove > 1 && to / s < kLargestMove;
-    return sane ? strip.storable(g, i, to) - s : 0.0F;
+    return is_believable_move(s, to) ? strip.storable(g, i, to) - s : 0.0F;
   };
   const auto offset_step = [&](float step) { return strip.storable_offset(g, i, o + step) - o; };
   const auto consider = [&](float ds, float d_o) {
@@ -78,20 +66,17 @@ void scale_sweep(Strip* strip, View2<float> e) {
   const int64_t lanes = strip->lanes();
   Scratch scratch{MatrixF(group, lanes), MatrixF(group, lanes), MatrixF(group, lanes),
                   MatrixF(5, lanes)};
-  std::vector<float> d(static_cast<std::size_t>(group));    // what a unit of offset takes off q'
   std::vector<float> c_d(static_cast<std::size_t>(group));  // C_gg d
   for (int64_t g = 0; g < strip->scales().rows; ++g) {
     const int64_t first = g * group;
-    for (int64_t j = 0; j < group; ++j) {
-      const float unit = strip->column_unit(first + j);
-      d[static_cast<std::size_t>(j)] = unit > 0 ? 1.0F / unit : 0.0F;
-    }
+    const float* d =
+        strip->problem().hessian->d().data() + first;  // what a unit of offset takes off q'
     const float* inverse = strip->inverse_scales().row(g);
     const float* zero = strip->zeros().row(g);
     for (int64_t j = 0; j < group; ++j) {
       const float* w = strip->w().row(first + j);
       const float* ej = e.row(first + j);
-      const float dj = has_offset ? d[static_cast<std::size_t>(j)] : 0.0F;
+      const float dj = has_offset ? d[j] : 0.0F;
       float* level = scratch.level.row(j);
 #pragma omp simd
       for (int64_t i = 0; i < lanes; ++i) level[i] = (w[i] - ej[i]) * inverse[i] + zero[i] * dj;
@@ -107,14 +92,14 @@ void scale_sweep(Strip* strip, View2<float> e) {
       for (int64_t j = 0; j < group; ++j) {
         float sum = 0;
         for (int64_t k = 0; k < group; ++k) {
-          sum += c(first + j, first + k) * d[static_cast<std::size_t>(k)];
+          sum += c(first + j, first + k) * d[k];
         }
         c_d[static_cast<std::size_t>(j)] = sum;
-        d_c_d += sum * d[static_cast<std::size_t>(j)];
+        d_c_d += sum * d[j];
       }
       for (int64_t j = 0; j < group; ++j) {
         const float x = c_d[static_cast<std::size_t>(j)];
-        const float dj = d[static_cast<std::size_t>(j)];
+        const float dj = d[j];
         for (int64_t i = 0; i < lanes; ++i) {
           scratch.sums(2, i) -= x * scratch.level(j, i);
           scratch.sums(4, i) -= dj * scratch.gradient(j, i);
@@ -131,7 +116,7 @@ void scale_sweep(Strip* strip, View2<float> e) {
       strip->set_scale(g, i, strip->scales()(g, i) + ds);
       if (has_offset) strip->set_zero(g, i, offset * strip->inverse_scales()(g, i));
       for (int64_t j = 0; j < group; ++j) {
-        e(first + j, i) -= ds * scratch.level(j, i) - d_o * d[static_cast<std::size_t>(j)];
+        e(first + j, i) -= ds * scratch.level(j, i) - d_o * d[j];
       }
     }
   }

@@ -42,6 +42,28 @@ TEST(RefitScales, NeverRaisesTheErrorAndIsAMinimum) {
   }
 }
 
+TEST(RefitScales, ANegativeScaleIsRefittedLikeAPositiveOne) {
+  testing::Fixture f =
+      testing::make_fixture(12, 64, HessianKind::kCorrelated, 4,
+                            {.bits = 4, .group = 32, .symmetric = true, .scale_type = DType::kF32});
+  MatrixF mirrored_w = f.w.clone();
+  QuantGrid mirrored_grid = f.grid.clone();
+  for (int64_t k = 0; k < f.w.size(); ++k) mirrored_w.data()[k] *= -1;
+  for (int64_t k = 0; k < f.grid.scale.size(); ++k) mirrored_grid.scale.data()[k] *= -1;
+  const auto refitted = [&](const MatrixF& w, const QuantGrid& grid) {
+    const LayerProblem problem{w.view(), &f.hessian, &grid, {}};
+    Strip strip(problem, 0, 12);
+    MatrixF q = strip.round_to_nearest();
+    const double before = total_error(strip, q.view());
+    refit_scales(&strip, q.view());
+    const double after = total_error(strip, q.view());
+    EXPECT_LT(after, 0.999 * before);
+    return after;
+  };
+  const double plain = refitted(f.w, f.grid);
+  EXPECT_NEAR(refitted(mirrored_w, mirrored_grid), plain, 1e-5 * plain);
+}
+
 TEST(RefitScales, KeepsTheCodes) {
   testing::Fixture f =
       testing::make_fixture(7, 48, HessianKind::kCorrelated, 6, {.bits = 2, .group = 12});
