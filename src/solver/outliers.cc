@@ -338,7 +338,7 @@ void feed_errors_back(const GptqFactor& factor, bool choose_scales, OutlierStrip
   const float top = static_cast<float>(given.problem().grid->levels - 1);
   const auto run = [&](OutlierStrip* s) {
     const MatrixF q = error_feedback(s->strip, factor, s->free.view());
-    for (int64_t k = 0; k < q.size(); ++k) s->e.data()[k] = given.w().data[k] - q.data()[k];
+    given.w_minus(q.view(), s->e.view());
   };
   run(strip);
   if (!choose_scales) return;

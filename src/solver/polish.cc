@@ -1,5 +1,6 @@
 #include "solver/polish.h"
 
+#include <algorithm>
 #include <numeric>
 #include <vector>
 
@@ -27,9 +28,8 @@ void settle(Strip* strip, View2<float> q) {
     for (int64_t i = 0; i < codes.cols(); ++i) codes(j, i) = strip->code(j, i, q(j, i));
   }
   strip->settle_scales();
-  for (int64_t j = 0; j < codes.rows(); ++j) {
-    for (int64_t i = 0; i < codes.cols(); ++i) q(j, i) = strip->point(j, i, codes(j, i));
-  }
+  const MatrixF moved = strip->points([&](int64_t j, int64_t i) { return codes(j, i); });
+  for (int64_t j = 0; j < q.rows; ++j) std::copy_n(moved.row(j), q.cols, q.row(j));
 }
 
 }  // namespace
@@ -39,13 +39,8 @@ void polish(Strip* strip, View2<float> q, const PolishOptions& options) {
   const View2<const float> correlation = strip->problem().hessian->correlation();
   SweepScratch scratch;
   MatrixF e(strip->n(), strip->lanes());
-  const float* w = strip->w().data;
-  const auto take_errors = [&] {
-    for (int64_t at = 0; at < e.size(); ++at) e.data()[at] = w[at] - q.data[at];
-  };
-  const auto take_point = [&] {
-    for (int64_t at = 0; at < e.size(); ++at) q.data[at] = w[at] - e.data()[at];
-  };
+  const auto take_errors = [&] { strip->w_minus(q, e.view()); };
+  const auto take_point = [&] { strip->w_minus(e.view(), q); };
   const auto sweep = [&](int count) {
     for (int k = 0; k < count; ++k) {
       if (coordinate_sweep(*strip, correlation, false, e.view(), &scratch) == 0) break;

@@ -204,23 +204,24 @@ MatrixF Strip::round_to_nearest() const {
 }
 
 MatrixF Strip::given_round_to_nearest() const {
-  const QuantGrid& grid = *problem_->grid;
-  MatrixF q(n(), lanes());
-  for (int64_t j = 0; j < n(); ++j) {
-    for (int64_t i = 0; i < rows_; ++i) {
-      q(j, i) = point(j, i, coldpress::project(grid, row0_ + i, j, problem_->w(row0_ + i, j)));
-    }
-  }
-  return q;
+  return points([this](int64_t j, int64_t i) {
+    return coldpress::project(*problem_->grid, row0_ + i, j, problem_->w(row0_ + i, j));
+  });
 }
 
 MatrixF Strip::start() const {
   if (problem_->init.data == nullptr) return round_to_nearest();
-  MatrixF q(n(), lanes());
+  return points([this](int64_t j, int64_t i) { return problem_->init(row0_ + i, j); });
+}
+
+void Strip::w_minus(View2<const float> x, View2<float> out) const {
   for (int64_t j = 0; j < n(); ++j) {
-    for (int64_t i = 0; i < rows_; ++i) q(j, i) = point(j, i, problem_->init(row0_ + i, j));
+    const float* w = w_.row(j);
+    const float* from = x.row(j);
+    float* to = out.row(j);
+#pragma omp simd
+    for (int64_t i = 0; i < lanes(); ++i) to[i] = w[i] - from[i];
   }
-  return q;
 }
 
 std::vector<double> Strip::errors(View2<const float> e, View2<float> product) const {
@@ -375,9 +376,7 @@ void finish_strip(const Strip& strip, View2<const float> q, LayerSolution* solut
   MatrixF e(n, lanes);
   MatrixF product(n, lanes);
   const auto errors_of = [&](View2<const float> point) {
-    for (int64_t j = 0; j < n; ++j) {
-      for (int64_t i = 0; i < lanes; ++i) e(j, i) = strip.w()(j, i) - point(j, i);
-    }
+    strip.w_minus(point, e.view());
     return strip.errors(e.view(), product.view());
   };
   const std::vector<double> energy = strip.errors(strip.w(), product.view());

@@ -64,6 +64,15 @@ class Strip {
   // column, whose points are all 0, has code 0.
   uint8_t code(int64_t j, int64_t i, float q) const;
   float point(int64_t j, int64_t i, uint8_t code) const;
+  // q' (n, lanes) of the codes that code_of(column, lane) gives; 0 in padded lanes.
+  template <typename CodeOf>
+  MatrixF points(CodeOf code_of) const {
+    MatrixF q(n(), lanes());
+    for (int64_t j = 0; j < n(); ++j) {
+      for (int64_t i = 0; i < rows_; ++i) q(j, i) = point(j, i, code_of(j, i));
+    }
+    return q;
+  }
 
   // The starting point: problem.init if given, else RTN. Shape (n, lanes).
   MatrixF start() const;
@@ -94,6 +103,9 @@ class Strip {
   // offset (scale * zero) of group g and lane i.
   float storable(int64_t g, int64_t i, float scale) const;
   float storable_offset(int64_t g, int64_t i, float offset) const;
+
+  // out <- w' - x, all (n, lanes): e' of a point, or the point of an e'. `out` may be x.
+  void w_minus(View2<const float> x, View2<float> out) const;
 
   // f of each row for e' (n, lanes), in the units of H and W. `product` (n, lanes) is scratch.
   std::vector<double> errors(View2<const float> e, View2<float> product) const;

@@ -11,8 +11,7 @@
 //                once few codes change; the search ends early when none does
 //   Omega        I with preconditioning; 1/d^2 without (the penalty is then on unscaled weights)
 //   local search the best single-code moves of each row (solver/greedy.h), then projected
-//   coordinate
-//                sweeps (solver/sweep.h)
+//                coordinate sweeps (solver/sweep.h)
 //
 // Beyond the paper, each bought by measurement (docs/solvers.md): starting scales judged by error
 // feedback, scales that move with the iterates, refit at the end, several starts, each followed by
@@ -124,20 +123,14 @@ struct Best {
 
   // The codes' points q' on `strip`, which is strip().
   MatrixF points(const Strip& strip) const {
-    MatrixF q(strip.n(), strip.lanes());
-    for (int64_t j = 0; j < strip.n(); ++j) {
-      for (int64_t i = 0; i < range.rows; ++i) q(j, i) = strip.point(j, i, codes(j, i));
-    }
-    return q;
+    return strip.points([this](int64_t j, int64_t i) { return codes(j, i); });
   }
 
   // Takes the rows of `q` on `from`'s scales that are better; returns the errors of all its rows.
   std::vector<double> merge(const Strip& from, View2<const float> candidate) {
     MatrixF e(from.n(), from.lanes());
     MatrixF product(from.n(), from.lanes());
-    for (int64_t at = 0; at < e.size(); ++at) {
-      e.data()[at] = from.w().data[at] - candidate.data[at];
-    }
+    from.w_minus(candidate, e.view());
     const std::vector<double> f = from.errors(e.view(), product.view());
     for (int64_t i = 0; i < from.rows(); ++i) {
       const auto row = static_cast<std::size_t>(i);
