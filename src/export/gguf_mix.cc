@@ -352,15 +352,24 @@ Result<std::vector<TensorTypeChoice>> gguf_types(const MixModel& model,
   return chooser.run();
 }
 
-Result<std::vector<TensorTypeChoice>> gguf_types(const Model& model, const MixOptions& options) {
+Result<Layout> unquantised_gguf_layout(const Model& model) {
+  const ExportRequest request{model, {}, DType::kF16, {}, {}, {}};
+  return plan_layout(request, Naming::kGguf);
+}
+
+Result<std::vector<TensorTypeChoice>> gguf_types(const Model& model, const Layout& layout,
+                                                 const MixOptions& options) {
   const ModelConfig& c = model.config();
-  ExportRequest request{model, {}, DType::kF16, {}, {}, {}};
-  COLDPRESS_ASSIGN_OR_RETURN(const Layout layout, plan_layout(request, Naming::kGguf));
   std::vector<MixTensor> tensors;
   for (const OutputTensor& t : layout.tensors) tensors.push_back({t.name, t.shape, t.ggml_type});
   const MixModel facts{std::string(model.architecture().gguf_name), c.blocks, c.heads, c.kv_heads,
                        c.experts};
   return gguf_types(facts, tensors, options);
+}
+
+Result<std::vector<TensorTypeChoice>> gguf_types(const Model& model, const MixOptions& options) {
+  COLDPRESS_ASSIGN_OR_RETURN(const Layout layout, unquantised_gguf_layout(model));
+  return gguf_types(model, layout, options);
 }
 
 }  // namespace coldpress

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "export/layout.h"
 #include "model/model.h"
 
 namespace coldpress {
@@ -83,7 +84,12 @@ struct TensorTypeChoice {
 Result<std::vector<TensorTypeChoice>> gguf_types(const MixModel& model,
                                                  const std::vector<MixTensor>& tensors,
                                                  const MixOptions& options);
-// Of a source as it would be written to GGUF, in the order of that file.
+// Of a source as it would be written to GGUF, in the order of that file: of its layout, where the
+// caller has it.
 Result<std::vector<TensorTypeChoice>> gguf_types(const Model& model, const MixOptions& options);
+Result<std::vector<TensorTypeChoice>> gguf_types(const Model& model, const Layout& layout,
+                                                 const MixOptions& options);
+// How a source would be written to GGUF if nothing were quantised.
+Result<Layout> unquantised_gguf_layout(const Model& model);
 
 }  // namespace coldpress

@@ -207,7 +207,6 @@ const PlannedTensor* Plan::find(const std::string& name) const {
 }
 
 Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
-  COLDPRESS_RETURN_IF_ERROR(find_grid(recipe.grid.kind).status());
   COLDPRESS_RETURN_IF_ERROR(check_types(recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(recipe.method));
   COLDPRESS_RETURN_IF_ERROR(check_outliers(recipe, *method));

@@ -28,10 +28,9 @@ Result<const GridKind*> kind_of(const TensorTypeChoice& choice) {
 
 Result<std::map<std::string, SourceType>> types_of_source(const Model& model,
                                                           const MixOptions& options) {
+  COLDPRESS_ASSIGN_OR_RETURN(const Layout layout, unquantised_gguf_layout(model));
   COLDPRESS_ASSIGN_OR_RETURN(const std::vector<TensorTypeChoice> choices,
-                             gguf_types(model, options));
-  const ExportRequest request{model, {}, DType::kF16, {}, {}, {}};
-  COLDPRESS_ASSIGN_OR_RETURN(const Layout layout, plan_layout(request, Naming::kGguf));
+                             gguf_types(model, layout, options));
   COLDPRESS_CHECK(choices.size() == layout.tensors.size());
   std::map<std::string, SourceType> types;
   for (std::size_t i = 0; i < choices.size(); ++i) {

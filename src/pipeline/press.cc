@@ -109,7 +109,8 @@ std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessi
   return Job{&linear, &planned, fit, hessian, w, 0, {}};
 }
 
-Status press(Run& run, const TapPlace& place, const std::vector<Job>& jobs) {
+Status press(Run& run, const SolverMethod& method, const TapPlace& place,
+             const std::vector<Job>& jobs) {
   std::vector<QuantGrid> grids;
   std::vector<LayerProblem> problems;
   std::vector<LayerSolution> solutions;
@@ -120,7 +121,7 @@ Status press(Run& run, const TapPlace& place, const std::vector<Job>& jobs) {
       grids.push_back(fit_grid(run, job.fit, job.w, job.hessian->diagonal()));
       problems.push_back({job.w, job.hessian, &grids.back(), {}, &job.fit});
     }
-    solutions = solve_batch(problems, run.method, run.plan.recipe.solver, run.pool);
+    solutions = solve_batch(problems, method, run.plan.recipe.solver, run.pool);
   }
   for (std::size_t k = 0; k < jobs.size(); ++k) {
     const Job& job = jobs[k];
@@ -169,7 +170,7 @@ Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, Gr
         jobs.push_back(std::move(*job));
       }
     }
-    if (!jobs.empty()) COLDPRESS_RETURN_IF_ERROR(press(run, {block, tap.name}, jobs));
+    if (!jobs.empty()) COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, jobs));
   }
   for (const LinearRef& linear : tap.linears) {  // tensors of all experts, once each
     if (linear.expert != 0 || !linear.is_stacked) continue;
@@ -196,7 +197,7 @@ Status press_tap(Run& run, int block, const Tap& tap, const Gram& gram, GramSour
     std::optional<Job> job = make_job(run, linear, &h, weights.linear(linear));
     if (!job) continue;
     job->tokens = gram.tokens();
-    COLDPRESS_RETURN_IF_ERROR(press(run, {block, tap.name}, {std::move(*job)}));
+    COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, {std::move(*job)}));
   }
   return {};
 }

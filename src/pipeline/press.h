@@ -61,8 +61,9 @@ struct TapPlace {
 // Nothing if the plan leaves the linear as it is.
 std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessian, View2<float> w);
 
-// Solves the jobs together and hands each result on.
-Status press(Run& run, const TapPlace& place, const std::vector<Job>& jobs);
+// Solves the jobs together, by `method`, and hands each result on.
+Status press(Run& run, const SolverMethod& method, const TapPlace& place,
+             const std::vector<Job>& jobs);
 
 // `gram`: of `tap`, as the last stage of `grams` returned it. Experts get Grams of their own from
 // there, or a stated share of the pooled one (hessian/shrinkage.h).

@@ -13,13 +13,13 @@ const PlannedTensor* find_tap(const Run& run, std::string_view tap) {
   return nullptr;
 }
 
-Status press_matrix(Run& run, const PlannedTensor& planned, TapHessian* hessian, int64_t tokens,
-                    MatrixF* w) {
+Status press_matrix(Run& run, const SolverMethod& method, const PlannedTensor& planned,
+                    TapHessian* hessian, int64_t tokens, MatrixF* w) {
   const LinearRef linear{planned.role, planned.name, w->rows(), w->cols()};
   std::optional<Job> job = make_job(run, linear, hessian, w->view());
   COLDPRESS_CHECK(job.has_value());
   job->tokens = tokens;
-  return press(run, {-1, planned.tap}, {std::move(*job)});
+  return press(run, method, {-1, planned.tap}, {std::move(*job)});
 }
 
 // The weights that it needs are large, and gone when it returns.
@@ -38,12 +38,7 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
   MatrixF identity(w.cols(), w.cols());
   for (int64_t j = 0; j < w.cols(); ++j) identity(j, j) = 1.0F;
   COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kEmbeddingTap, identity.view()));
-  Run rounding{run.plan, **find_solver("rtn"), run.hooks,  run.pool,
-               {},       run.linears,          run.blocks, run.planned};
-  std::swap(rounding.report, run.report);
-  const Status status = press_matrix(rounding, *planned, &h, 0, &w);
-  std::swap(rounding.report, run.report);
-  COLDPRESS_RETURN_IF_ERROR(status);
+  COLDPRESS_RETURN_IF_ERROR(press_matrix(run, **find_solver("rtn"), *planned, &h, 0, &w));
   head->replace("token_embd", std::move(w));
   return {};
 }
@@ -54,7 +49,7 @@ Status press_head(Run& run, const Model& model, GramSource& grams) {
   COLDPRESS_ASSIGN_OR_RETURN(const Gram gram, head_gram(model, grams));
   COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.normalised().view()));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
-  return press_matrix(run, *planned, &h, gram.tokens(), &w);
+  return press_matrix(run, run.method, *planned, &h, gram.tokens(), &w);
 }
 
 }  // namespace coldpress
