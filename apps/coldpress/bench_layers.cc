@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "bench.h"
+#include "common_options.h"
 #include "grid/table.h"
 #include "io/json.h"
-#include "press_options.h"
 #include "solver/bound.h"
 #include "solver/table.h"
 #include "terminal.h"
@@ -25,10 +25,8 @@ struct Options {
   std::vector<std::string> grids = {"affine"};
   std::vector<int> bits;        // empty: the grid's own, else 3
   std::vector<int64_t> groups;  // empty: per channel; --ablation: 64 at 2 bits
-  std::string clip = "hessian";
-  GridOptions grid;  // its scale_type
+  GridOptions grid;             // of every setting, but for kind, bits and group
   std::string init;
-  bool symmetric = false;
   bool ablation = false;
   bool json = false;
   int threads = 0;  // 0: all cores
@@ -216,12 +214,10 @@ Result<std::vector<Setting>> make_settings(const Options& o,
       std::vector<int64_t> groups = o.groups;
       if (groups.empty()) groups = {o.ablation && b == 2 ? 64 : 0};
       for (const int64_t group : groups) {
-        const GridOptions grid = {.kind = name,
-                                  .bits = b,
-                                  .group = group,
-                                  .symmetric = o.symmetric,
-                                  .clip = o.clip == "none" ? Clip::kNone : Clip::kHessian,
-                                  .scale_type = o.grid.scale_type};
+        GridOptions grid = o.grid;
+        grid.kind = name;
+        grid.bits = b;
+        grid.group = group;
         for (const BenchProblem& p : problems) {
           const Status status = kind->check(grid, p.w.cols());
           if (!status.ok()) return invalid_argument(p.name + ": " + status.message());
@@ -235,10 +231,7 @@ Result<std::vector<Setting>> make_settings(const Options& o,
 
 Status run_layers(Options o) {
   if (!o.init.empty()) {
-    COLDPRESS_ASSIGN_OR_RETURN(o.solver.init, find_solver(o.init));
-    if (o.solver.init->takes_outliers) {
-      return invalid_argument("--init " + o.init + " keeps weights beside the grid; use another");
-    }
+    COLDPRESS_ASSIGN_OR_RETURN(o.solver.init, find_solver_on_grid(o.init, "--init"));
   }
   std::vector<const SolverMethod*> methods;
   for (const SolverMethod* method : solver_table()) {
@@ -295,10 +288,7 @@ void add_bench_layers(CLI::App& bench, Run& run) {
       ->add_option("--group", options->groups,
                    "columns per group, 0: per channel (default: 0; --ablation: 64 at 2 bits)")
       ->delimiter(',');
-  layers->add_option("--clip", options->clip, "range of a group")
-      ->check(CLI::IsMember({"hessian", "none"}));
-  add_scale_type_option(*layers, options->grid);
-  layers->add_flag("--symmetric", options->symmetric, "fix the zero at the middle code");
+  add_range_options(*layers, options->grid);
   layers->add_option("--refit", options->solver.refit_rounds,
                      "rtn, gptq, quantease: most rounds of scale refit");
   layers->add_option("--init", options->init, "quantease: method whose result it starts from");

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -111,12 +110,7 @@ Status run_model(const Options& o) {
   std::vector<const SolverMethod*> others;
   Comparison comparison{{o.press.recipe.method}, {}};
   for (const std::string& name : o.against) {
-    COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(name));
-    if (method->takes_outliers) {
-      return invalid_argument("--against " + name +
-                              " keeps weights beside the grid: not the same "
-                              "layer problem; bench layers --outliers compares such methods");
-    }
+    COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver_on_grid(name, "--against"));
     others.push_back(method);
     comparison.methods.push_back(name);
   }

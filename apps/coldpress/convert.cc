@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "common_options.h"
 #include "export/export.h"
 #include "memory.h"
 #include "output_options.h"
@@ -76,18 +77,11 @@ void add_convert(CLI::App& app, Run& run) {
   verb->add_option("-o,--out", options->out,
                    "Model to write: NAME.gguf, or the name of a safetensors folder")
       ->required();
-  verb->add_option_function<std::string>(
-          "--dense-type",
-          [options](const std::string& text) {
-            options->dense_type = text == "f32"    ? DType::kF32
-                                  : text == "bf16" ? DType::kBF16
-                                                   : DType::kF16;
-          },
-          "Store every matrix as this type (default: as the source does)")
-      ->check(CLI::IsMember({"f16", "bf16", "f32"}));
+  add_float_type_option(*verb, "--dense-type",
+                        "Store every matrix as this type (default: as the source does)",
+                        [options](DType type) { options->dense_type = type; });
   add_split_option(*verb, options->split_bytes);
-  verb->add_option("--tokenizer-pre", options->tokenizer_pre,
-                   "Pre-tokenizer, by llama.cpp's name, of a model whose own is not known");
+  add_tokenizer_pre_option(*verb, options->tokenizer_pre);
   verb->add_flag("--json", options->json, "Print the manifest for machines");
   verb->callback([=, &run] { run = [options] { return run_convert(*options); }; });
 }

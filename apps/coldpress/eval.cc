@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "calibration/overlap.h"
 #include "catalogue.h"
+#include "common_options.h"
 #include "eval/comparison.h"
 #include "eval/perplexity.h"
 #include "io/file.h"
@@ -230,8 +231,7 @@ void add_eval(CLI::App& app, Run& run) {
       "--kl", options->kl, "Kullback-Leibler divergence from --reference, and top-1 agreement");
   reference->needs(kl);
   kl->needs(reference);
-  verb->add_option("--tokenizer-pre", options->tokenizer_pre,
-                   "Pre-tokenizer, by llama.cpp's name, of a model whose own is not known");
+  add_tokenizer_pre_option(*verb, options->tokenizer_pre);
   verb->add_option("--threads", options->threads, "Threads (default: all cores)")
       ->check(CLI::PositiveNumber);
   verb->add_flag("--json", options->json, "Print JSON for machines");

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "calibration/imatrix_collector.h"
+#include "common_options.h"
 #include "io/json.h"
 #include "press_options.h"
 #include "terminal.h"
@@ -70,8 +71,7 @@ void add_imatrix(CLI::App& app, Run& run) {
   verb->add_option("MODEL", options->model, "Hugging Face folder or .gguf file")->required();
   verb->add_option("-o,--out", options->out, "File to write, NAME.gguf")->required();
   add_calibration_options(*verb, *options);
-  verb->add_option("--tokenizer-pre", options->tokenizer_pre,
-                   "Pre-tokenizer, by llama.cpp's name, of a model whose own is not known");
+  add_tokenizer_pre_option(*verb, options->tokenizer_pre);
   verb->add_option("--threads", options->threads, "Threads (default: all cores)")
       ->check(CLI::PositiveNumber);
   verb->add_flag("--json", options->json, "Print JSON for machines");

@@ -122,11 +122,8 @@ void add_plan(CLI::App& app, Run& run) {
   add_press_options(*verb, *options);
   add_imatrix_option(*verb, *options);
   auto types = std::make_shared<TypeOptions>();
-  CLI::Option* type = add_type_options(*verb, *types);
-  CLI::Option* bits = verb->get_option("--bits");
-  bits->required(false)->excludes(type);
+  add_type_options(*verb, *types);
   verb->callback([=, &run] {
-    if (bits->count() + type->count() == 0) throw CLI::RequiredError("--bits or --type");
     run = [options, types] {
       return types->mix.mix.empty() ? run_plan_verb(*options)
                                     : run_types_verb(*options, types->mix);

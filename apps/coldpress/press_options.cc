@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -10,22 +9,10 @@
 #include "calibration/imatrix_grams.h"
 #include "calibration/sources.h"
 #include "catalogue.h"
+#include "common_options.h"
 #include "tokenizer/tokenizer.h"
 
 namespace coldpress::cli {
-
-void add_scale_type_option(CLI::App& verb, GridOptions& grid) {
-  verb.add_option_function<std::string>(
-          "--scale-type",
-          [&grid](const std::string& text) {
-            grid.scale_type = text == "f32"    ? DType::kF32
-                              : text == "bf16" ? DType::kBF16
-                                               : DType::kF16;
-          },
-          "Type that scales are rounded to and counted in")
-      ->check(CLI::IsMember({"f16", "bf16", "f32"}))
-      ->default_str("f16");
-}
 
 void add_calibration_options(CLI::App& verb, PressOptions& options) {
   verb.add_option("--calibration", options.calibration,
@@ -105,29 +92,12 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
                   "rtn, gptq, quantease: most rounds of scale refit and sweeps after the method")
       ->check(CLI::Range(0, 20))
       ->capture_default_str();
-  verb.add_option_function<std::string>(
-          "--clip",
-          [&recipe](const std::string& text) {
-            recipe.grid.clip = text == "none" ? Clip::kNone : Clip::kHessian;
-          },
-          "Range of a group: shrunk to suit its inputs, or minimum to maximum")
-      ->check(CLI::IsMember({"hessian", "none"}))
-      ->default_str("hessian");
-  add_scale_type_option(verb, recipe.grid);
-  verb.add_flag("--symmetric", recipe.grid.symmetric, "Fix the zero at the middle code");
+  add_range_options(verb, recipe.grid);
   add_calibration_options(verb, options);
-  verb.add_option("--tokenizer-pre", options.tokenizer_pre,
-                  "Pre-tokenizer, by llama.cpp's name, of a model whose own is not known");
-  verb.add_option_function<std::string>(
-          "--dense-type",
-          [&recipe](const std::string& text) {
-            recipe.dense_type = text == "f32"    ? DType::kF32
-                                : text == "bf16" ? DType::kBF16
-                                                 : DType::kF16;
-          },
-          "How the result is stored")
-      ->check(CLI::IsMember({"f16", "bf16", "f32"}))
-      ->default_str("f16");
+  add_tokenizer_pre_option(verb, options.tokenizer_pre);
+  add_float_type_option(verb, "--dense-type", "How the result is stored", [&recipe](DType type) {
+    recipe.dense_type = type;
+  })->default_str("f16");
   verb.add_option("--threads", options.threads, "Threads (default: all cores)")
       ->check(CLI::PositiveNumber);
   verb.add_flag("--json", options.json, "Print JSON for machines");

@@ -30,8 +30,6 @@ struct PressOptions {
 
 // Adds every option to `verb`; `options` must outlive the parse.
 void add_press_options(CLI::App& verb, PressOptions& options);
-// --scale-type alone, for verbs without the others.
-void add_scale_type_option(CLI::App& verb, GridOptions& grid);
 // --calibration, --seed, --samples and --seqlen alone, which those have too.
 void add_calibration_options(CLI::App& verb, PressOptions& options);
 // --imatrix, for verbs that have add_press_options' and can do without a text.

@@ -149,15 +149,12 @@ void add_quantize(CLI::App& app, Run& run) {
   add_press_options(*verb, *options);
   add_imatrix_option(*verb, *options);
   auto types = std::make_shared<TypeOptions>();
-  CLI::Option* type = add_type_options(*verb, *types);
-  CLI::Option* bits = verb->get_option("--bits");
-  bits->required(false)->excludes(type);
+  add_type_options(*verb, *types);
   verb->add_option("-o,--out", options->out,
                    "Model to write: NAME.gguf, or the name of a safetensors folder")
       ->required();
   add_split_option(*verb, options->split_bytes);
   verb->callback([=, &run] {
-    if (bits->count() + type->count() == 0) throw CLI::RequiredError("--bits or --type");
     options->recipe.types = types->mix;
     run = [options] { return run_quantize(*options); };
   });

@@ -51,7 +51,7 @@ Sums sums_of(const std::vector<TensorTypeChoice>& choices) {
 
 }  // namespace
 
-CLI::Option* add_type_options(CLI::App& verb, TypeOptions& options) {
+void add_type_options(CLI::App& verb, TypeOptions& options) {
   MixOptions& mix = options.mix;
   CLI::Option* type = verb.add_option_function<std::string>(
                               "--type",
@@ -92,7 +92,11 @@ CLI::Option* add_type_options(CLI::App& verb, TypeOptions& options) {
                 ->type_name("TYPE"));
   with_type(verb.add_flag("--allow-fallback", mix.allow_fallback,
                           "Larger types, as llama.cpp does, for rows that are no whole blocks"));
-  return type;
+  CLI::Option* bits = verb.get_option("--bits");
+  bits->required(false)->excludes(type);
+  verb.parse_complete_callback([bits, type] {
+    if (bits->count() + type->count() == 0) throw CLI::RequiredError("--bits or --type");
+  });
 }
 
 void print_types(const std::string& mix, const std::vector<TensorTypeChoice>& choices) {

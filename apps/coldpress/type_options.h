@@ -14,8 +14,9 @@ struct TypeOptions {
   MixOptions mix;  // mix.mix is empty: --type was not given
 };
 
-// Adds --type, which is returned, and what goes with it. Bad names are usage errors.
-CLI::Option* add_type_options(CLI::App& verb, TypeOptions& options);
+// Adds --type and what goes with it to a verb with a required --bits: either of the two is required
+// now. Bad names are usage errors.
+void add_type_options(CLI::App& verb, TypeOptions& options);
 
 // The choices as a table and its sums, and as JSON.
 void print_types(const std::string& mix, const std::vector<TensorTypeChoice>& choices);

@@ -69,16 +69,11 @@ Status check_outliers(const Recipe& recipe, const SolverMethod& method) {
 // The method to start from; null where the recipe names none.
 Result<const SolverMethod*> find_init(const Recipe& recipe, const SolverMethod& method) {
   if (recipe.init.empty()) return static_cast<const SolverMethod*>(nullptr);
-  COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* init, find_solver(recipe.init));
   if (!method.takes_init) {
     return invalid_argument(
         fmt::format("--method {} has its own start; --init is for quantease", recipe.method));
   }
-  if (init->takes_outliers) {
-    return invalid_argument(fmt::format(
-        "--init {} keeps weights beside the grid; use rtn, gptq or admm-q", recipe.init));
-  }
-  return init;
+  return find_solver_on_grid(recipe.init, "--init");
 }
 
 using Types = std::map<std::string, SourceType>;

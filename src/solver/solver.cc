@@ -11,4 +11,13 @@ Result<const SolverMethod*> find_solver(std::string_view name) {
   return invalid_argument("unknown method '" + std::string(name) + "'; known: " + known);
 }
 
+Result<const SolverMethod*> find_solver_on_grid(std::string_view name, std::string_view option) {
+  COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(name));
+  if (!method->takes_outliers) return method;
+  return invalid_argument(
+      std::string(option) + " " + std::string(name) +
+      " keeps weights beside the grid, which is another problem (bench layers --outliers compares "
+      "such methods); use rtn, gptq, quantease or admm-q");
+}
+
 }  // namespace coldpress
