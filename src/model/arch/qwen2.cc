@@ -1,30 +1,12 @@
 // Qwen2 and Qwen2.5: biases on q, k and v, whatever the configuration says.
+#include "model/arch/qwen.h"
 #include "model/config_keys.h"
-#include "model/roles.h"
 #include "model/table.h"
 
 namespace coldpress {
 namespace {
 
 constexpr std::string_view kModelTypes[] = {"qwen2"};
-
-constexpr RoleSpec kRoles[] = {
-    roles::kTokenEmbd,
-    roles::kOutputNorm,
-    roles::kOutput,
-    roles::kAttnNorm,
-    roles::kAttnQ,
-    roles::kAttnK,
-    roles::kAttnV,
-    roles::kAttnQBias.with(Presence::kRequired),
-    roles::kAttnKBias.with(Presence::kRequired),
-    roles::kAttnVBias.with(Presence::kRequired),
-    roles::kAttnO,
-    roles::kFfnNorm,
-    roles::kFfnGate,
-    roles::kFfnUp,
-    roles::kFfnDown,
-};
 
 }  // namespace
 
@@ -34,7 +16,7 @@ const Architecture kArchitecture_qwen2 = {
     .hf_model_types = kModelTypes,
     .hf_class = "Qwen2ForCausalLM",
     .gguf_name = "qwen2",
-    .roles = kRoles,
+    .roles = qwen::kRoles2,
     .hf_defaults = R"({"vocab_size": 151936, "hidden_size": 4096, "intermediate_size": 22016,
                         "num_hidden_layers": 32, "num_attention_heads": 32,
                         "num_key_value_heads": 32, "max_position_embeddings": 32768})",

@@ -1,7 +1,7 @@
 // The language model of Qwen2-VL and Qwen2.5-VL: Qwen2, whose rotary pairs are counted in sections.
+#include "model/arch/qwen.h"
 #include "model/config_keys.h"
 #include "model/gguf_keys.h"
-#include "model/roles.h"
 #include "model/table.h"
 
 namespace coldpress {
@@ -9,24 +9,6 @@ namespace {
 
 constexpr std::string_view kModelTypes[] = {"qwen2_vl", "qwen2_5_vl", "qwen2_vl_text",
                                             "qwen2_5_vl_text"};
-
-constexpr RoleSpec kRoles[] = {
-    roles::kTokenEmbd,
-    roles::kOutputNorm,
-    roles::kOutput,
-    roles::kAttnNorm,
-    roles::kAttnQ,
-    roles::kAttnK,
-    roles::kAttnV,
-    roles::kAttnQBias.with(Presence::kRequired),
-    roles::kAttnKBias.with(Presence::kRequired),
-    roles::kAttnVBias.with(Presence::kRequired),
-    roles::kAttnO,
-    roles::kFfnNorm,
-    roles::kFfnGate,
-    roles::kFfnUp,
-    roles::kFfnDown,
-};
 
 void write_gguf(const ModelConfig& config, GgufKeys& keys) {
   const std::vector<int64_t>& sections = config.rope.front().sections;
@@ -44,7 +26,7 @@ const Architecture kArchitecture_qwen2_vl = {
     .hf_model_types = kModelTypes,
     .hf_class = "",
     .gguf_name = "qwen2vl",
-    .roles = kRoles,
+    .roles = qwen::kRoles2,
     .hf_defaults = R"({"vocab_size": 152064, "hidden_size": 8192, "intermediate_size": 29568,
                         "num_hidden_layers": 80, "num_attention_heads": 64,
                         "num_key_value_heads": 8, "max_position_embeddings": 32768})",
