@@ -17,11 +17,7 @@ Json make_conversion_manifest(const Model& model, DType dense_type, bool all_den
   }
   return {{"format", "coldpress-manifest-1"},
           {"coldpress", environment.version},
-          {"source",
-           {{"path", model.path().string()},
-            {"architecture", model.config().architecture},
-            {"container", model.is_gguf() ? "gguf" : "huggingface"},
-            {"already_quantised", model.source_is_quantised()}}},
+          {"source", source_to_json(model)},
           {"recipe",
            {{"method", "convert"},
             {"dense_type", std::string(dtype_name(dense_type))},

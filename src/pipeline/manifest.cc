@@ -73,6 +73,13 @@ Json experts_json(const RunReport& report) {
 
 }  // namespace
 
+Json source_to_json(const Model& model) {
+  return {{"path", model.path().string()},
+          {"architecture", model.config().architecture},
+          {"container", model.is_gguf() ? "gguf" : "huggingface"},
+          {"already_quantised", model.source_is_quantised()}};
+}
+
 Json make_manifest(const Model& model, const Plan& plan, const CalibrationWindows& windows,
                    const RunReport& report, const RunEnvironment& environment) {
   std::map<std::string, std::vector<const TensorReport*>> reports;
@@ -97,11 +104,7 @@ Json make_manifest(const Model& model, const Plan& plan, const CalibrationWindow
   Json manifest = {
       {"format", "coldpress-manifest-1"},
       {"coldpress", environment.version},
-      {"source",
-       {{"path", model.path().string()},
-        {"architecture", model.config().architecture},
-        {"container", model.is_gguf() ? "gguf" : "huggingface"},
-        {"already_quantised", model.source_is_quantised()}}},
+      {"source", source_to_json(model)},
       {"recipe", recipe_to_json(plan.recipe)},
       {"calibration", calibration_to_json(windows)},
       {"result",

@@ -17,6 +17,9 @@ struct RunEnvironment {
   double wall_seconds = 0;  // of the whole command, so far
 };
 
+// What every manifest says of the source.
+Json source_to_json(const Model& model);
+
 Json make_manifest(const Model& model, const Plan& plan, const CalibrationWindows& windows,
                    const RunReport& report, const RunEnvironment& environment);
 
