@@ -38,6 +38,7 @@ Result<std::optional<Imatrix>> read_imatrix_option(const Model& model, PressOpti
   if (options.imatrix.empty()) return std::optional<Imatrix>();
   COLDPRESS_ASSIGN_OR_RETURN(Imatrix imatrix, read_imatrix(options.imatrix));
   COLDPRESS_RETURN_IF_ERROR(ImatrixGrams::create(model, imatrix, options.imatrix).status());
+  options.recipe.propagate = false;  // no inputs, so no distance between them
   options.recipe.samples = std::max<int64_t>(1, imatrix.chunks);
   options.recipe.seqlen = std::max<int64_t>(2, imatrix.chunk_size);
   if (const int64_t context = model.config().context; context > 0) {
@@ -92,6 +93,10 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
                   "rtn, gptq, quantease: most rounds of scale refit and sweeps after the method")
       ->check(CLI::Range(0, 20))
       ->capture_default_str();
+  recipe.propagate = true;
+  verb.add_flag("--propagate,!--no-propagate", recipe.propagate,
+                "Each linear makes good what it can of the errors before it, for a second forward "
+                "pass (default)");
   add_range_options(verb, recipe.grid);
   add_calibration_options(verb, options);
   add_tokenizer_pre_option(verb, options.tokenizer_pre);

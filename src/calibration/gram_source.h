@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/status.h"
+#include "hessian/drift.h"
 #include "hessian/gram.h"
 #include "model/model.h"
 
@@ -17,22 +18,34 @@ struct StreamTimes {
   double gram = 0;
 };
 
+// What a run learns of one tap.
+struct TapSums {
+  Gram gram;
+  Drift drift;  // of a source that runs the unquantised model beside the pressed one
+};
+
 class GramSource {
  public:
   virtual ~GramSource() = default;
 
+  // True: run_stage() and head_gram() need the weights that the source model has, too.
+  virtual bool follows_source() const { return false; }
+
   // Before the first block, with the embeddings as the output will hold them.
   virtual Status embed(const HeadWeights& head) = 0;
+  // The same with the embeddings that the source model has, where follows_source().
+  virtual Status embed_source(const HeadWeights& /*head*/) { return {}; }
   // The Gram of taps[stage] of `block`, with the block's weights as they are now; an empty one
   // after the last tap. Called for each block and stage in order. Where the tap is an input of
-  // experts, it is pooled over all of them.
-  virtual Result<Gram> run_stage(const BlockWeights& weights, int block, int stage,
-                                 const std::vector<Tap>& taps) = 0;
+  // experts, it is pooled over all of them. `source`: the unquantised weights, where
+  // follows_source(); else ignored.
+  virtual Result<TapSums> run_stage(const BlockWeights& weights, const BlockWeights* source,
+                                    int block, int stage, const std::vector<Tap>& taps) = 0;
   // Grams of experts first, ..., first + count - 1 at the tap that run_stage returned last.
   virtual std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count) = 0;
 
   // After the last block: the Gram of what the head reads.
-  virtual Result<Gram> head_gram(const HeadWeights& head) = 0;
+  virtual Result<TapSums> head_gram(const HeadWeights& head) = 0;
 
   virtual StreamTimes times() const { return {}; }
 };

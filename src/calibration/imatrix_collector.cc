@@ -105,10 +105,11 @@ Result<Imatrix> collect_imatrix(const Model& model, const CalibrationWindows& wi
     COLDPRESS_ASSIGN_OR_RETURN(const BlockWeights weights, BlockWeights::load(model, block));
     const std::vector<Tap> taps = model.taps(block);
     for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
-      COLDPRESS_ASSIGN_OR_RETURN(const Gram gram,
-                                 streamer.run_stage(weights, block, static_cast<int>(stage), taps));
+      COLDPRESS_ASSIGN_OR_RETURN(
+          const TapSums sums,
+          streamer.run_stage(weights, nullptr, block, static_cast<int>(stage), taps));
       if (stage == taps.size()) break;
-      COLDPRESS_RETURN_IF_ERROR(add_tap(model, block, taps[stage], gram, streamer, imatrix));
+      COLDPRESS_RETURN_IF_ERROR(add_tap(model, block, taps[stage], sums.gram, streamer, imatrix));
     }
     if (progress) progress(block + 1, blocks);
   }

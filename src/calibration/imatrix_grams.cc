@@ -55,23 +55,24 @@ const ImatrixEntry* ImatrixGrams::entry_of(const Tap& tap, int block) const {
   return name ? imatrix_.find(*name) : nullptr;
 }
 
-Result<Gram> ImatrixGrams::run_stage(const BlockWeights& /*weights*/, int block, int stage,
-                                     const std::vector<Tap>& taps) {
+Result<TapSums> ImatrixGrams::run_stage(const BlockWeights& /*weights*/,
+                                        const BlockWeights* /*source*/, int block, int stage,
+                                        const std::vector<Tap>& taps) {
   block_ = block;
-  if (static_cast<std::size_t>(stage) == taps.size()) return Gram();
+  if (static_cast<std::size_t>(stage) == taps.size()) return TapSums();
   const ImatrixEntry* entry = entry_of(taps[static_cast<std::size_t>(stage)], block);
   COLDPRESS_CHECK(entry != nullptr);  // create() has looked
-  return gram_of(*entry, 0, entry->matrices());
+  return TapSums{gram_of(*entry, 0, entry->matrices()), {}};
 }
 
-Result<Gram> ImatrixGrams::head_gram(const HeadWeights& /*head*/) {
+Result<TapSums> ImatrixGrams::head_gram(const HeadWeights& /*head*/) {
   const int64_t hidden = model_.config().hidden;
   const ImatrixEntry* entry = imatrix_.find("output.weight");
   if (entry != nullptr && entry->columns == hidden && entry->matrices() == 1 &&
       entry->count(0) > 0) {
-    return gram_of(*entry, 0, 1);
+    return TapSums{gram_of(*entry, 0, 1), {}};
   }
-  return Gram::diagonal(std::vector<double>(static_cast<std::size_t>(hidden), 1.0), 1);
+  return TapSums{Gram::diagonal(std::vector<double>(static_cast<std::size_t>(hidden), 1.0), 1), {}};
 }
 
 std::vector<Gram> ImatrixGrams::expert_grams(const Tap& tap, int64_t first, int64_t count) {

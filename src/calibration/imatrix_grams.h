@@ -17,11 +17,11 @@ class ImatrixGrams final : public GramSource {
                                      const std::string& where);
 
   Status embed(const HeadWeights& /*head*/) override { return {}; }
-  Result<Gram> run_stage(const BlockWeights& weights, int block, int stage,
-                         const std::vector<Tap>& taps) override;
+  Result<TapSums> run_stage(const BlockWeights& weights, const BlockWeights* source, int block,
+                            int stage, const std::vector<Tap>& taps) override;
   std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count) override;
   // Of the entry for the head, where there is one of its size; else all inputs count the same.
-  Result<Gram> head_gram(const HeadWeights& head) override;
+  Result<TapSums> head_gram(const HeadWeights& head) override;
 
  private:
   ImatrixGrams(const Model& model, const Imatrix& imatrix) : model_(model), imatrix_(imatrix) {}

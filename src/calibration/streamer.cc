@@ -63,58 +63,128 @@ class Turnstile {
   int64_t next_ = 0;
 };
 
+void fit(MatrixF& m, int64_t rows, int64_t cols) {
+  if (m.rows() != rows || m.cols() != cols) m = MatrixF(rows, cols);
+}
+
+// b <- b - a.
+void subtract(View2<const float> a, View2<float> b) {
+  const int64_t count = a.rows * a.cols;
+  for (int64_t i = 0; i < count; ++i) b.data[i] -= a.data[i];
+}
+
+void add(const MatrixF& shard, MatrixD& sum) {
+  const int64_t count = shard.rows() * shard.cols();
+  for (int64_t i = 0; i < count; ++i) sum.data()[i] += static_cast<double>(shard.data()[i]);
+}
+
+// Whether what the tap's linears give is added to the residual stream as it is: no norm between.
+bool adds_to_residual(const BlockWeights& weights, const Tap& tap) {
+  if (tap.name == "attn_out") return weights.find("attn_post_norm") == nullptr;
+  if (tap.name == "ffn_mid") return weights.find("ffn_post_norm") == nullptr;
+  return false;
+}
+
 }  // namespace
 
 CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWindows& windows,
-                                         ThreadPool& pool)
+                                         ThreadPool& pool, bool follow_source)
     : windows_(windows),
       pool_(pool),
       store_(windows.count(), windows.length, model.config().hidden, widest_tap(model)),
-      tap_scratch_(static_cast<std::size_t>(pool.threads())),
-      gram_scratch_(static_cast<std::size_t>(pool.threads())) {
+      scratch_(static_cast<std::size_t>(pool.threads())) {
+  if (follow_source) {
+    source_.emplace(windows.count(), windows.length, model.config().hidden, widest_tap(model));
+  }
   for (int w = 0; w < pool.threads(); ++w) runners_.emplace_back(model.config());
 }
 
-Status CalibrationStreamer::embed(const HeadWeights& head) {
+Status CalibrationStreamer::embed_into(ActivationStore& store, const HeadWeights& head) {
   FirstError error;
   pool_.for_each(windows_.count(), [&](int64_t w, int worker) {
     error.note(w, runners_[static_cast<std::size_t>(worker)].embed(head, windows_.window(w),
-                                                                   store_.residual(w)));
+                                                                   store.residual(w)));
   });
   return error.status();
 }
 
-template <typename Fill>
-Result<Gram> CalibrationStreamer::sum_gram(int64_t width, int64_t slots, Fill fill) {
-  Gram gram(width / slots);
+Status CalibrationStreamer::embed(const HeadWeights& head) { return embed_into(store_, head); }
+
+Status CalibrationStreamer::embed_source(const HeadWeights& head) {
+  return embed_into(*source_, head);
+}
+
+void CalibrationStreamer::add_window(const Measure& measure, int64_t w, Scratch& scratch) {
+  const int64_t n = measure.width / measure.slots;
+  ShardSums& sums = scratch.sums[measure.drift ? static_cast<std::size_t>(w % 2) : 0];
+  const float beta = sums.windows++ == 0 ? 0.0F : 1.0F;
+  const View2<const float> rows(scratch.tap.data(), windows_.length * measure.slots, n);
+  fit(sums.gram, n, n);
+  syrk_lower(1.0F, rows, beta, sums.gram.view());
+  if (measure.drift) {
+    fit(sums.input, n, n);
+    subtract(scratch.tap.view(), scratch.source.view());
+    gemm(Trans::kYes, Trans::kNo, 1.0F, scratch.source.view(), rows, beta, sums.input.view());
+  }
+  if (measure.residual_drift) {
+    const View2<float> source = source_->residual(w);
+    fit(scratch.residual, source.rows, source.cols);
+    fit(sums.residual, source.cols, n);
+    std::copy_n(source.data, source.rows * source.cols, scratch.residual.data());
+    subtract(store_.residual(w), scratch.residual.view());
+    gemm(Trans::kYes, Trans::kNo, 1.0F, scratch.residual.view(), rows, beta, sums.residual.view());
+  }
+}
+
+Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill& fill,
+                                              const Fill& fill_source) {
+  const int64_t width = measure.width;
+  const int64_t n = width / measure.slots;
+  TapSums sums;
+  sums.gram = Gram(n);
+  for (DriftHalf& half : sums.drift.halves) {
+    if (!measure.drift) break;
+    half.gram = Gram(n);
+    half.input = MatrixD(n, n);
+    if (measure.residual_drift) half.residual = MatrixD(store_.residual(0).cols, n);
+  }
   FirstError error;
   Turnstile turnstile;
   std::vector<StreamTimes> spent(static_cast<std::size_t>(pool_.threads()));
   const int64_t shards = (windows_.count() + kWindowsPerShard - 1) / kWindowsPerShard;
   pool_.for_each(shards, [&](int64_t shard, int worker) {
     const auto at = static_cast<std::size_t>(worker);
-    MatrixF& tap = tap_scratch_[at];
-    MatrixF& sum = gram_scratch_[at];
-    if (tap.rows() != windows_.length || tap.cols() != width || sum.rows() != gram.n()) {
-      tap = MatrixF(windows_.length, width);
-      sum = MatrixF(width / slots, width / slots);
-    }
+    Scratch& s = scratch_[at];
+    fit(s.tap, windows_.length, width);
+    if (source_) fit(s.source, windows_.length, width);
+    for (ShardSums& half : s.sums) half.windows = 0;
     const int64_t first = shard * kWindowsPerShard;
     const int64_t last = std::min(windows_.count(), first + kWindowsPerShard);
     for (int64_t w = first; w < last; ++w) {
       const double start = now();
-      error.note(shard, fill(runners_[at], w, width > 0 ? tap.view() : View2<float>()));
-      const double middle = now();
-      if (width > 0) {
-        const View2<const float> rows(tap.data(), windows_.length * slots, gram.n());
-        syrk_lower(1.0F, rows, w == first ? 0.0F : 1.0F, sum.view());
+      const View2<float> none;  // of the last stage, which ends in no tap
+      error.note(shard, fill(runners_[at], w, width > 0 ? s.tap.view() : none));
+      if (fill_source) {
+        error.note(shard, fill_source(runners_[at], w, width > 0 ? s.source.view() : none));
       }
+      const double middle = now();
+      if (width > 0) add_window(measure, w, s);
       spent[at].forward += middle - start;
       spent[at].gram += now() - middle;
     }
     const double start = now();
     turnstile.in_order(shard, [&] {
-      if (width > 0) gram.add(sum.view(), (last - first) * windows_.length * slots);
+      if (width == 0) return;
+      for (std::size_t i = 0; i < s.sums.size(); ++i) {
+        const ShardSums& half = s.sums[i];
+        if (half.windows == 0) continue;
+        const int64_t rows = half.windows * windows_.length * measure.slots;
+        sums.gram.add(half.gram.view(), rows);
+        if (!measure.drift) continue;
+        sums.drift.halves[i].gram.add(half.gram.view(), rows);
+        add(half.input, sums.drift.halves[i].input);
+        if (measure.residual_drift) add(half.residual, sums.drift.halves[i].residual);
+      }
     });
     spent[at].gram += now() - start;
   });
@@ -123,41 +193,61 @@ Result<Gram> CalibrationStreamer::sum_gram(int64_t width, int64_t slots, Fill fi
     times_.gram += t.gram;
   }
   if (!error.status().ok()) return error.status();
-  return gram;
+  return sums;
 }
 
-Result<Gram> CalibrationStreamer::run_stage(const BlockWeights& weights, int block, int stage,
-                                            const std::vector<Tap>& taps) {
+Status CalibrationStreamer::run_window(StageRunner& runner, const BlockWeights& weights, int block,
+                                       int stage, int64_t previous_width, ActivationStore& store,
+                                       int64_t w, View2<float> tap) {
+  const View2<float> previous = store.tap(w, previous_width);
+  COLDPRESS_RETURN_IF_ERROR(
+      runner.run(weights, block, stage, store.residual(w),
+                 previous_width > 0 ? View2<const float>(previous) : View2<const float>(), tap));
+  if (tap.rows > 0) {
+    std::memcpy(store.tap(w, tap.cols).data, tap.data,
+                static_cast<std::size_t>(tap.rows * tap.cols) * sizeof(float));
+  }
+  return {};
+}
+
+Result<TapSums> CalibrationStreamer::run_stage(const BlockWeights& weights,
+                                               const BlockWeights* source, int block, int stage,
+                                               const std::vector<Tap>& taps) {
   const auto at_stage = static_cast<std::size_t>(stage);
   const int64_t previous_width = stage > 0 ? taps[at_stage - 1].width : 0;
-  const int64_t width = at_stage < taps.size() ? taps[at_stage].width : 0;
-  // Experts' slots are rows of their own.
-  const int64_t slots = at_stage < taps.size() ? taps[at_stage].slots() : 1;
-  const bool routes =
-      at_stage < taps.size() && taps[at_stage].by_expert && slots == 1 && stage == 2;
+  Measure measure{0};
+  bool routes = false;
+  if (at_stage < taps.size()) {
+    const Tap& tap = taps[at_stage];
+    // Experts' slots are rows of their own.
+    measure = {tap.width, tap.slots()};
+    routes = tap.by_expert && tap.slots() == 1 && stage == 2;
+    measure.drift = source_.has_value() && !tap.by_expert;
+    measure.residual_drift = measure.drift && adds_to_residual(weights, tap);
+  }
   if (routes) routes_.resize(static_cast<std::size_t>(windows_.count()));
-  return sum_gram(width, slots, [&](StageRunner& runner, int64_t w, View2<float> tap) -> Status {
-    const View2<float> previous = store_.tap(w, previous_width);
+  const Fill fill = [&](StageRunner& runner, int64_t w, View2<float> tap) -> Status {
     COLDPRESS_RETURN_IF_ERROR(
-        runner.run(weights, block, stage, store_.residual(w),
-                   previous_width > 0 ? View2<const float>(previous) : View2<const float>(), tap));
-    if (routes) {
-      COLDPRESS_RETURN_IF_ERROR(
-          runner.route(weights, block, tap, routes_[static_cast<std::size_t>(w)]));
-    }
-    if (width > 0) {
-      std::memcpy(store_.tap(w, width).data, tap.data,
-                  static_cast<std::size_t>(tap.rows * tap.cols) * sizeof(float));
-    }
-    return {};
+        run_window(runner, weights, block, stage, previous_width, store_, w, tap));
+    if (!routes) return {};
+    return runner.route(weights, block, tap, routes_[static_cast<std::size_t>(w)]);
+  };
+  if (!source_) return sum_gram(measure, fill, {});
+  COLDPRESS_CHECK(source != nullptr);
+  return sum_gram(measure, fill, [&](StageRunner& runner, int64_t w, View2<float> tap) {
+    return run_window(runner, *source, block, stage, previous_width, *source_, w, tap);
   });
 }
 
-Result<Gram> CalibrationStreamer::head_gram(const HeadWeights& head) {
-  return sum_gram(store_.residual(0).cols, 1,
-                  [&](StageRunner& runner, int64_t w, View2<float> tap) {
-                    return runner.final_norm(head, store_.residual(w), tap);
-                  });
+Result<TapSums> CalibrationStreamer::head_gram(const HeadWeights& head) {
+  Measure measure{store_.residual(0).cols};
+  measure.drift = source_.has_value();
+  const auto norm = [&head](ActivationStore& store) -> Fill {
+    return [&](StageRunner& runner, int64_t w, View2<float> tap) {
+      return runner.final_norm(head, store.residual(w), tap);
+    };
+  };
+  return sum_gram(measure, norm(store_), source_ ? norm(*source_) : Fill());
 }
 
 Gram CalibrationStreamer::expert_gram(const Tap& tap, int64_t expert) {
@@ -199,11 +289,14 @@ std::vector<Gram> CalibrationStreamer::expert_grams(const Tap& tap, int64_t firs
   return grams;
 }
 
-int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads) {
+int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads,
+                       bool follow_source) {
   const int64_t widest = widest_tap(model);
-  return ActivationStore::bytes(windows, length, model.config().hidden, widest) +
-         threads * (length * widest + widest * widest) * static_cast<int64_t>(sizeof(float)) +
-         widest * widest * static_cast<int64_t>(sizeof(double));
+  const int64_t streams = follow_source ? 2 : 1;
+  return streams *
+         (ActivationStore::bytes(windows, length, model.config().hidden, widest) +
+          threads * (length * widest + widest * widest) * static_cast<int64_t>(sizeof(float)) +
+          widest * widest * static_cast<int64_t>(sizeof(double)));
 }
 
 }  // namespace coldpress

@@ -3,7 +3,10 @@
 // merged in fp64 in shard order (hessian/gram.h).
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <vector>
 
 #include "calibration/activation_store.h"
@@ -17,20 +20,25 @@ namespace coldpress {
 
 class CalibrationStreamer final : public GramSource {
  public:
-  // Keeps references to all three; they must outlive it.
-  CalibrationStreamer(const Model& model, const CalibrationWindows& windows, ThreadPool& pool);
+  // Keeps references to all three; they must outlive it. With `follow_source`, the windows run
+  // through the unquantised model as well, and taps come with their drift.
+  CalibrationStreamer(const Model& model, const CalibrationWindows& windows, ThreadPool& pool,
+                      bool follow_source = false);
+
+  bool follows_source() const override { return source_.has_value(); }
 
   // Fills the residual streams with the windows' embeddings.
   Status embed(const HeadWeights& head) override;
+  Status embed_source(const HeadWeights& head) override;
 
   // Stage `stage` of `block` over all windows: from taps[stage - 1] to taps[stage], whose Gram it
   // returns; an empty one after the last tap. Where the tap is an input of experts, the Gram is
   // pooled over all of them: a row for each expert that a token goes to.
-  Result<Gram> run_stage(const BlockWeights& weights, int block, int stage,
-                         const std::vector<Tap>& taps) override;
+  Result<TapSums> run_stage(const BlockWeights& weights, const BlockWeights* source, int block,
+                            int stage, const std::vector<Tap>& taps) override;
 
   // After the last block: the Gram of what the head reads.
-  Result<Gram> head_gram(const HeadWeights& head) override;
+  Result<TapSums> head_gram(const HeadWeights& head) override;
 
   // Grams of experts first, ..., first + count - 1, each over the rows of the last tap, `tap`, that
   // are routed to it and no others. Rows are gathered from the store; no copy of it is made.
@@ -39,23 +47,50 @@ class CalibrationStreamer final : public GramSource {
   StreamTimes times() const override { return times_; }
 
  private:
+  // A shard's sums over its windows of one parity, or over all where drift is not measured.
+  struct ShardSums {
+    int64_t windows = 0;
+    MatrixF gram;      // (n, n), lower triangle
+    MatrixF input;     // as in Drift
+    MatrixF residual;  // as in Drift
+  };
+  struct Scratch {
+    MatrixF tap;       // being written
+    MatrixF source;    // the unquantised model's, then its distance from the tap
+    MatrixF residual;  // distance of the residual streams
+    std::array<ShardSums, 2> sums;
+  };
+
   const CalibrationWindows& windows_;
   ThreadPool& pool_;
   ActivationStore store_;
-  std::vector<StageRunner> runners_;   // one per worker
-  std::vector<MatrixF> tap_scratch_;   // one per worker: the tap being written
-  std::vector<MatrixF> gram_scratch_;  // one per worker: the shard's Gram
-  std::vector<Routes> routes_;         // per window, of the current block
+  std::optional<ActivationStore> source_;  // of the unquantised model
+  std::vector<StageRunner> runners_;       // one per worker
+  std::vector<Scratch> scratch_;           // one per worker
+  std::vector<Routes> routes_;             // per window, of the current block
   StreamTimes times_;
 
-  // The Gram of (windows * length * slots) rows of width / slots; fill(runner, w, tap) computes
-  // those of window w into tap (length, width).
-  template <typename Fill>
-  Result<Gram> sum_gram(int64_t width, int64_t slots, Fill fill);
+  // What to sum over the windows' rows, of width / slots inputs each.
+  struct Measure {
+    int64_t width;
+    int64_t slots = 1;
+    bool drift = false;
+    bool residual_drift = false;
+  };
+  // Computes window w's rows (length, width) into `tap`.
+  using Fill = std::function<Status(StageRunner& runner, int64_t w, View2<float> tap)>;
+  // `fill_source`: the same in the unquantised model; empty where it is not followed.
+  Result<TapSums> sum_gram(const Measure& measure, const Fill& fill, const Fill& fill_source);
+  void add_window(const Measure& measure, int64_t w, Scratch& scratch);
+
+  Status embed_into(ActivationStore& store, const HeadWeights& head);
+  Status run_window(StageRunner& runner, const BlockWeights& weights, int block, int stage,
+                    int64_t previous_width, ActivationStore& store, int64_t w, View2<float> tap);
   Gram expert_gram(const Tap& tap, int64_t expert);
 };
 
 // Peak bytes of the streamer beyond the weights, for the plan.
-int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads);
+int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads,
+                       bool follow_source);
 
 }  // namespace coldpress

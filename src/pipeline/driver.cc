@@ -1,6 +1,7 @@
 #include "pipeline/driver.h"
 
 #include <memory>
+#include <optional>
 
 #include "calibration/streamer.h"
 #include "pipeline/press.h"
@@ -10,14 +11,22 @@ namespace coldpress {
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
                            const DriverHooks& hooks, ThreadPool& pool) {
-  CalibrationStreamer streamer(model, windows, pool);
+  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate);
   return run_plan(model, plan, streamer, hooks, pool);
 }
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
                            const DriverHooks& hooks, ThreadPool& pool) {
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(plan.recipe.method));
-  Run run{plan, *method, hooks, pool, {}, 0, static_cast<int>(model.config().blocks), {}};
+  Run run{plan,
+          *method,
+          hooks,
+          pool,
+          {},
+          0,
+          static_cast<int>(model.config().blocks),
+          model.config().residual_scale,
+          {}};
   for (const PlannedTensor& t : plan.tensors) {
     run.linears += t.linears;
     run.planned[t.name] = &t;
@@ -27,19 +36,25 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
     const Stopwatch total(&seconds.total);
     {
       COLDPRESS_ASSIGN_OR_RETURN(HeadWeights head, HeadWeights::load(model));
+      if (grams.follows_source()) COLDPRESS_RETURN_IF_ERROR(grams.embed_source(head));
       COLDPRESS_RETURN_IF_ERROR(press_embedding(run, model, &head));
       COLDPRESS_RETURN_IF_ERROR(grams.embed(head));
     }
     for (int block = 0; block < run.blocks; ++block) {
       auto load_watch = std::make_unique<Stopwatch>(&seconds.load);
       COLDPRESS_ASSIGN_OR_RETURN(BlockWeights weights, BlockWeights::load(model, block));
+      std::optional<BlockWeights> source;
+      if (grams.follows_source()) {
+        COLDPRESS_ASSIGN_OR_RETURN(source, BlockWeights::load(model, block));
+      }
       load_watch.reset();
       const std::vector<Tap> taps = model.taps(block);
       for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
-        COLDPRESS_ASSIGN_OR_RETURN(const Gram gram,
-                                   grams.run_stage(weights, block, static_cast<int>(stage), taps));
+        COLDPRESS_ASSIGN_OR_RETURN(const TapSums sums,
+                                   grams.run_stage(weights, source ? &*source : nullptr, block,
+                                                   static_cast<int>(stage), taps));
         if (stage == taps.size()) break;
-        COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], gram, grams, weights));
+        COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], sums, grams, weights));
       }
     }
     COLDPRESS_RETURN_IF_ERROR(press_head(run, model, grams));

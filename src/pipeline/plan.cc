@@ -217,6 +217,8 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   Plan plan;
   plan.recipe = recipe;
   plan.recipe.solver.init = init;
+  plan.recipe.propagate = recipe.propagate && method->uses_hessian;
+  const bool propagate = plan.recipe.propagate;
   plan.set_aside = model.set_aside();
   Types types;
   if (!recipe.types.mix.empty()) {
@@ -271,7 +273,13 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
       const int64_t width = tap.width / tap.slots();
       // Experts' own Grams and the pooled one.
       const auto rows = static_cast<double>(tap.by_expert ? tap.slots() + config.experts_used : 1);
-      plan.gram_flops += rows * tokens * static_cast<double>(width) * static_cast<double>(width);
+      const double gram = rows * tokens * static_cast<double>(width) * static_cast<double>(width);
+      plan.gram_flops += gram;
+      if (propagate && !tap.by_expert) {
+        const bool adds = tap.name == "attn_out" || tap.name == "ffn_mid";
+        plan.gram_flops += 2.0 * gram;
+        if (adds) plan.gram_flops += 2.0 * tokens * static_cast<double>(width * config.hidden);
+      }
       widest = std::max(widest, width);
       experts_at_once |= tap.by_expert;
       for (const LinearRef& l : tap.linears)
@@ -280,12 +288,14 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
     plan.forward_flops +=
         static_cast<double>(recipe.samples) * attention_flops(config, recipe.seqlen);
   }
-  // One block in fp32, the streamer's store, one tap's Gram with its factors, one linear's solver
-  // state, and the embedding table while it is read.
+  if (propagate) plan.forward_flops *= 2;
+  // One block in fp32 (two where the unquantised model runs too), the streamer's store, one tap's
+  // Gram with its factors, one linear's solver state, and the embedding table while it is read.
   const auto f32 = static_cast<int64_t>(sizeof(float));
   const int64_t solver_copies = recipe.solver.outlier_fraction > 0 ? 12 : 5;
   plan.predicted_peak_bytes =
-      largest_block * f32 + streamer_bytes(model, recipe.samples, recipe.seqlen, threads) +
+      (propagate ? 2 : 1) * largest_block * f32 +
+      streamer_bytes(model, recipe.samples, recipe.seqlen, threads, propagate) +
       (experts_at_once ? kExpertsAtOnce : 1) * 4 * widest * widest * f32 +
       solver_copies * largest_linear * f32 + config.vocab * config.hidden * f32;
   return plan;
@@ -332,6 +342,7 @@ Json recipe_to_json(const Recipe& r) {
             {"outliers", r.solver.outlier_fraction},
             {"outlier_mode",
              r.solver.outlier_mode == OutlierMode::kColumns ? "columns" : "unstructured"}}},
+          {"propagate", r.propagate},
           {"calibration", {{"samples", r.samples}, {"seqlen", r.seqlen}}},
           {"dense_type", std::string(dtype_name(r.dense_type))}};
 }

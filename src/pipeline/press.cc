@@ -9,6 +9,7 @@
 #include "grid/block_format.h"
 #include "hessian/shrinkage.h"
 #include "io/ggml_codec.h"
+#include "pipeline/propagation.h"
 #include "solver/batch.h"
 #include "solver/bound.h"
 #include "solver/strip.h"
@@ -186,17 +187,19 @@ Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, Gr
 
 }  // namespace
 
-Status press_tap(Run& run, int block, const Tap& tap, const Gram& gram, GramSource& grams,
+Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramSource& grams,
                  BlockWeights& weights) {
-  if (tap.by_expert) return press_experts(run, block, tap, gram, grams, weights);
+  if (tap.by_expert) return press_experts(run, block, tap, sums.gram, grams, weights);
+  const MatrixF gram = sums.gram.normalised();
+  const TargetShift shift(sums, run.residual_scale);
   COLDPRESS_ASSIGN_OR_RETURN(
-      TapHessian h,
-      TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.normalised().view()));
+      TapHessian h, TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.view()));
   // One by one: each fills the pool by itself or is small beside the others.
   for (const LinearRef& linear : tap.linears) {
     std::optional<Job> job = make_job(run, linear, &h, weights.linear(linear));
     if (!job) continue;
-    job->tokens = gram.tokens();
+    job->tokens = sums.gram.tokens();
+    shift.apply(job->w, run.pool);
     COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, {std::move(*job)}));
   }
   return {};

@@ -38,6 +38,7 @@ struct Run {
   RunReport report;
   int64_t linears = 0;
   int blocks = 0;
+  double residual_scale = 1;
   std::map<std::string, const PlannedTensor*> planned;    // of the plan, by name
   std::map<std::string, Matrix<std::byte>> stacked = {};  // packed rows of experts that are solved
 };
@@ -65,9 +66,9 @@ std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessi
 Status press(Run& run, const SolverMethod& method, const TapPlace& place,
              const std::vector<Job>& jobs);
 
-// `gram`: of `tap`, as the last stage of `grams` returned it. Experts get Grams of their own from
+// `sums`: of `tap`, as the last stage of `grams` returned it. Experts get Grams of their own from
 // there, or a stated share of the pooled one (hessian/shrinkage.h).
-Status press_tap(Run& run, int block, const Tap& tap, const Gram& gram, GramSource& grams,
+Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramSource& grams,
                  BlockWeights& weights);
 
 }  // namespace coldpress

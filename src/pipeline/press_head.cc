@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "pipeline/propagation.h"
+
 namespace coldpress {
 namespace {
 
@@ -23,7 +25,7 @@ Status press_matrix(Run& run, const SolverMethod& method, const PlannedTensor& p
 }
 
 // The weights that it needs are large, and gone when it returns.
-Result<Gram> head_gram(const Model& model, GramSource& grams) {
+Result<TapSums> head_gram(const Model& model, GramSource& grams) {
   COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
   return grams.head_gram(head);
 }
@@ -46,10 +48,13 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
 Status press_head(Run& run, const Model& model, GramSource& grams) {
   const PlannedTensor* planned = find_tap(run, kHeadTap);
   if (planned == nullptr) return {};
-  COLDPRESS_ASSIGN_OR_RETURN(const Gram gram, head_gram(model, grams));
-  COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.normalised().view()));
+  COLDPRESS_ASSIGN_OR_RETURN(const TapSums sums, head_gram(model, grams));
+  const MatrixF gram = sums.gram.normalised();
+  const TargetShift shift(sums, 1);
+  COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.view()));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
-  return press_matrix(run, run.method, *planned, &h, gram.tokens(), &w);
+  shift.apply(w.view(), run.pool);
+  return press_matrix(run, run.method, *planned, &h, sums.gram.tokens(), &w);
 }
 
 }  // namespace coldpress

@@ -19,6 +19,9 @@ struct Recipe {
   GridOptions grid;
   MixOptions types;  // GGUF types instead of `grid`, where types.mix is not empty
   SolverOptions solver;
+  // Linears make good what they can of the errors before them (pipeline/propagation.h), for a
+  // second forward pass.
+  bool propagate = false;
   int64_t samples = 128;  // calibration windows
   int64_t seqlen = 512;   // tokens per window
   // Type that the dequantised weights are stored in. Values are rounded to it before they are

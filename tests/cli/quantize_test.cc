@@ -67,6 +67,32 @@ class Quantize : public testing::Test {
   fs::path text_;
 };
 
+// Text that neither run was calibrated on.
+TEST_F(Quantize, PropagatedErrorsLeaveTheModelCloserToItsSource) {
+  const auto press = [&](const char* out, const char* propagate) {
+    const CommandResult result = run_coldpress(
+        {"quantize", model_, "--calibration", text_, "--samples", "64", "--seqlen", "64", "--bits",
+         "2", "--group", "32", "--method", "gptq", propagate, "--json", "-o", folder_ / out});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return *parse_json(result.out, "stdout");
+  };
+  const Json on = press("on", "--propagate");
+  const Json off = press("off", "--no-propagate");
+  EXPECT_EQ(on["recipe"]["propagate"], true);
+  EXPECT_EQ(off["recipe"]["propagate"], false);
+  EXPECT_EQ(on["flops"]["forward"].get<double>(), 2 * off["flops"]["forward"].get<double>());
+  const fs::path other = folder_ / "other.txt";
+  write_tiny_text(other, 2);
+  const auto divergence = [&](const char* name) {
+    const CommandResult result =
+        run_coldpress({"eval", folder_ / name, "--reference", model_, "--kl", "--text", other,
+                       "--protocol", "llama.cpp-512", "--windows", "2", "--json"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return (*parse_json(result.out, "stdout"))["kl"]["reference_to_model"]["mean"].get<double>();
+  };
+  EXPECT_LT(divergence("on"), 0.95 * divergence("off"));
+}
+
 TEST_F(Quantize, WritesAFolderThatHoldsEverything) {
   const CommandResult result = quantize("out");
   EXPECT_EQ(result.exit_code, 0) << result.err;

@@ -176,7 +176,7 @@ TEST_F(Experts, AGramHoldsItsOwnTokensOnly) {
   std::vector<Routes> routes(inputs.size());
   for (int stage = 0; stage <= 3; ++stage) {
     const Tap& tap = taps[static_cast<std::size_t>(stage)];
-    const auto pooled = streamer.run_stage(weights, 0, stage, taps);
+    const auto pooled = streamer.run_stage(weights, nullptr, 0, stage, taps);
     ASSERT_TRUE(pooled.ok());
     for (std::size_t w = 0; w < inputs.size(); ++w) {
       MatrixF out(windows.length, tap.width);
@@ -214,7 +214,7 @@ TEST_F(Experts, AGramHoldsItsOwnTokensOnly) {
       }
     }
     EXPECT_EQ(tokens, 2 * windows.count() * windows.length);
-    EXPECT_EQ(pooled->tokens(), tap.slots() * windows.count() * windows.length);
+    EXPECT_EQ(pooled->gram.tokens(), tap.slots() * windows.count() * windows.length);
   }
 }
 

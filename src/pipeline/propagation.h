@@ -1,0 +1,42 @@
+// Error propagation (QEP, 2504.09629): each linear is asked for what the unquantised model would
+// give, not for what its own weights make of inputs that are wrong already.
+//
+//   minimise E |y - Q x^|^2  =  tr((Q - W*) H (Q - W*)^T) + const,   H = E x^ x^^T,
+//   y = W x                     W* = W + a W E[(x - x^) x^^T] (H + l I)^-1
+//   y = W x + (r - r^) / s      W* += b E[(r - r^) x^^T] (H + l I)^-1 / s
+//
+// with r the residual stream that the output is added to, times s (config.residual_scale): o and
+// down also correct what has gone wrong in it so far, as far as their inputs tell (not in the
+// paper). Any solver then works on W* in place of W.
+//
+// a and b. The regression fits noise too, the more the fewer the tokens; at a = b = 1 the model
+// gets worse on other text. So each half of the windows predicts the other half's drift, and a (b)
+// is the factor in 0..1 with which that prediction is best: 0 where it is of no use.
+#pragma once
+
+#include "calibration/gram_source.h"
+#include "parallel/thread_pool.h"
+
+namespace coldpress {
+
+class TargetShift {
+ public:
+  // Empty, so that apply() does nothing: no drift to make good.
+  TargetShift() = default;
+  // Empty where `sums` has no drift, or its Gram cannot be inverted.
+  TargetShift(const TapSums& sums, double residual_scale);
+
+  // W (out, in) becomes W*.
+  void apply(View2<float> w, ThreadPool& pool) const;
+
+  double input_share() const { return input_share_; }        // a
+  double residual_share() const { return residual_share_; }  // b
+
+ private:
+  MatrixF input_;     // (in, in): a E[(x - x^) x^^T] (H + l I)^-1
+  MatrixF residual_;  // (out, in)
+  double input_share_ = 0;
+  double residual_share_ = 0;
+};
+
+}  // namespace coldpress
