@@ -17,6 +17,7 @@ namespace coldpress {
 // One block of one row, as its bytes hold it.
 struct BlockParts {
   const uint8_t* codes;  // of the block's columns
+  const float* own;      // scale of each group
   const int* scale;      // of each group: multiples of `unit`; all 1 where a group has its own
   const int* offset;     // likewise, of `offset_unit`
   float unit;            // an fp16 value

@@ -45,7 +45,7 @@ struct QuantGrid {
   ScaleRule scale_rule;
   ScaleRule offset_rule;
   bool has_offset = false;
-  std::vector<float> level;  // empty: level[c] = c; else ascending, `levels` long
+  std::vector<float> level;  // empty: level[c] = c; else ascending, `levels` long (at most 16)
   MatrixF scale;             // (rows, groups), finite, not 0
   MatrixF zero;              // (rows, groups), finite
   MatrixF unit;         // of scales, (rows, groups / groups_per_unit); no columns without units

@@ -12,6 +12,27 @@ namespace {
 constexpr float kLargestF16 = 65504;
 constexpr float kSmallestF16 = 0x1p-24F;
 constexpr float kLargestBf16 = 0x1.FEp127F;
+constexpr float kLargestE4m3 = 448;
+constexpr float kSmallestE4m3 = 0x1p-9F;
+// Powers of two whose products with a few levels are normal numbers of fp32.
+constexpr float kLargestPower = 0x1p120F;
+constexpr float kSmallestPower = 0x1p-120F;
+
+// Above 0; 3 bits of mantissa, steps of the smallest below 2^-6.
+float round_to_e4m3(float x) {
+  constexpr int kMantissaBits = 3;
+  constexpr int kLeastExponent = -6;
+  const float v = std::min(std::max(kSmallestE4m3, x), kLargestE4m3);  // NaN: the smallest
+  const float step = std::ldexp(1.0F, std::max(std::ilogb(v), kLeastExponent) - kMantissaBits);
+  return std::rint(v / step) * step;
+}
+
+// The nearest power of two.
+float round_to_power(float x) {
+  const float v = std::min(std::max(kSmallestPower, x), kLargestPower);
+  const float below = std::ldexp(1.0F, std::ilogb(v));
+  return v > 1.5F * below ? 2.0F * below : below;
+}
 
 float round_to(DType type, float x) {
   switch (type) {
@@ -19,6 +40,10 @@ float round_to(DType type, float x) {
       return f16_to_f32(f32_to_f16(std::clamp(x, -kLargestF16, kLargestF16)));
     case DType::kBF16:
       return bf16_to_f32(f32_to_bf16(std::clamp(x, -kLargestBf16, kLargestBf16)));
+    case DType::kF8E4M3:
+      return round_to_e4m3(x);
+    case DType::kU8:
+      return round_to_power(x);
     default:
       COLDPRESS_CHECK(type == DType::kF32);
       return x;

@@ -100,9 +100,7 @@ Strip::Strip(const LayerProblem& problem, int64_t row0, int64_t rows)
   };
   s_.unit = units_of(grid.unit);
   s_.offset_unit = units_of(grid.offset_unit);
-  for (std::size_t c = 0; c + 1 < grid.level.size(); ++c) {
-    thresholds_.push_back(0.5F * (grid.level[c] + grid.level[c + 1]));
-  }
+  table_ = LevelTable(grid.level);
 }
 
 Strip Strip::clone() const {
@@ -115,7 +113,7 @@ Strip Strip::clone() const {
   s.inverse_d_ = inverse_d_;
   s.s_ = s_.clone();
   s.exponent_ = exponent_;
-  s.thresholds_ = thresholds_;
+  s.table_ = table_;
   return s;
 }
 
@@ -127,7 +125,7 @@ void Strip::project(int64_t j, const float* t, float* q) const {
   const float* z = s_.zero.row(g);
   const float d = d_[static_cast<std::size_t>(j)];
   const float inverse_d = inverse_d_[static_cast<std::size_t>(j)];
-  if (thresholds_.empty()) {
+  if (table_.empty()) {
     const float top = static_cast<float>(problem_->grid->levels - 1);
 #pragma omp simd
     for (int64_t i = 0; i < count; ++i) {
@@ -137,18 +135,15 @@ void Strip::project(int64_t j, const float* t, float* q) const {
     }
     return;
   }
-  const std::vector<float>& level = problem_->grid->level;
+  const LevelTable table = table_;  // a copy, so that no store can be into it
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
-    const float x = t[i] * inverse_d * inverse[i] + z[i];
-    float v = level[0];
-    for (std::size_t c = 0; c < thresholds_.size(); ++c) v = x > thresholds_[c] ? level[c + 1] : v;
-    q[i] = s[i] * (v - z[i]) * d;
+    q[i] = s[i] * (table.nearest(t[i] * inverse_d * inverse[i] + z[i]) - z[i]) * d;
   }
 }
 
 void Strip::project_row(int64_t lane, const float* t, float* q) const {
-  const std::vector<float>& level = problem_->grid->level;
+  const LevelTable table = table_;
   const float top = static_cast<float>(problem_->grid->levels - 1);
   const float* d = d_.data();
   const float* inverse_d = inverse_d_.data();
@@ -158,7 +153,7 @@ void Strip::project_row(int64_t lane, const float* t, float* q) const {
     const float z = s_.zero(g, lane);
     const int64_t first = g * group();
     const int64_t last = first + group();
-    if (thresholds_.empty()) {
+    if (table.empty()) {
 #pragma omp simd
       for (int64_t j = first; j < last; ++j) {
         const float c = std::min(std::max(0.0F, std::rint(t[j] * inverse_d[j] * inverse + z)), top);
@@ -168,12 +163,7 @@ void Strip::project_row(int64_t lane, const float* t, float* q) const {
     }
 #pragma omp simd
     for (int64_t j = first; j < last; ++j) {
-      const float x = t[j] * inverse_d[j] * inverse + z;
-      float v = level[0];
-      for (std::size_t c = 0; c < thresholds_.size(); ++c) {
-        v = x > thresholds_[c] ? level[c + 1] : v;
-      }
-      q[j] = s * (v - z) * d[j];
+      q[j] = s * (table.nearest(t[j] * inverse_d[j] * inverse + z) - z) * d[j];
     }
   }
 }
@@ -182,18 +172,16 @@ uint8_t Strip::code(int64_t j, int64_t i, float q) const {
   if (dead(j)) return 0;
   const int64_t g = j / group();
   const float t = q * column_unit(j) * s_.inverse(g, i) + s_.zero(g, i);
-  if (thresholds_.empty()) {
+  if (table_.empty()) {
     const float top = static_cast<float>(problem_->grid->levels - 1);
     return static_cast<uint8_t>(std::min(std::max(0.0F, std::rint(t)), top));
   }
-  const auto above = std::lower_bound(thresholds_.begin(), thresholds_.end(), t);
-  return static_cast<uint8_t>(above - thresholds_.begin());
+  return static_cast<uint8_t>(table_.code(t));
 }
 
 float Strip::point(int64_t j, int64_t i, uint8_t code) const {
-  const std::vector<float>& level = problem_->grid->level;
   const int64_t g = j / group();
-  const float l = level.empty() ? static_cast<float>(code) : level[code];
+  const float l = table_.empty() ? static_cast<float>(code) : table_[code];
   return s_.scale(g, i) * (l - s_.zero(g, i)) * d_[static_cast<std::size_t>(j)];
 }
 

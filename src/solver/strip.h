@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/view.h"
+#include "grid/level_table.h"
 #include "solver/solver.h"
 
 namespace coldpress {
@@ -126,7 +127,7 @@ class Strip {
   std::vector<float> inverse_d_;
   StripScales s_;
   std::vector<int> exponent_;
-  std::vector<float> thresholds_;  // between the levels of a table grid
+  LevelTable table_;  // of a table grid
 };
 
 // How `rows` rows are cut into strips: an even number of nearly equal strips of at most 192 rows,

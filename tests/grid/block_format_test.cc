@@ -5,6 +5,7 @@
 #include <ggml.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -143,8 +144,15 @@ TEST_P(BlockGrid, ZeroRowsAndHugeAndTinyOnesAreFinite) {
   }
   const MatrixF q = decoded(grid, round(grid, w));
   for (int64_t k = 0; k < q.size(); ++k) ASSERT_TRUE(std::isfinite(q.data()[k]));
-  if (format().level.empty()) {
-    for (int64_t j = 0; j < kCols; ++j) ASSERT_EQ(q(0, j), 0.0F) << kind().name;
+  const auto has_zero = [&] {
+    const std::vector<float>& level = grid.level;
+    return level.empty() || std::find(level.begin(), level.end(), 0.0F) != level.end();
+  };
+  for (int64_t j = 0; j < kCols; ++j) {
+    ASSERT_LE(std::abs(q(0, j)), has_zero() ? 0.0F : 1e-5F) << kind().name;
+  }
+  for (int64_t j = 0; j < 256; ++j) {
+    ASSERT_LE(std::abs(q(3, j)), has_zero() ? 0.0F : 1e-3F) << kind().name;
   }
 }
 
