@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
+#include "grid/codebook.h"
 #include "grid/fit.h"
 #include "grid/level_table.h"
+#include "grid/vector_fit.h"
 
 namespace coldpress {
 namespace {
@@ -192,13 +195,16 @@ Status check_blocks(const BlockFormat& format, const GridOptions& o, int64_t col
 }
 
 QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View2<const float> w,
-                     std::span<const float> h_diag) {
+                     std::span<const float> h_diag, const Codebook* book) {
   QuantGrid grid;
   grid.rows = w.rows;
   grid.cols = w.cols;
   grid.group = format.group;
   grid.levels = format.levels;
   grid.level.assign(format.level.begin(), format.level.end());
+  grid.book = book;
+  if (book != nullptr) grid.level.assign(book->levels().begin(), book->levels().end());
+  COLDPRESS_CHECK(grid.level.empty() || std::ssize(grid.level) == grid.levels);
   grid.scale_rule = format.scale;
   grid.has_offset = format.has_offset;
   grid.offset_rule = format.offset;
@@ -210,10 +216,12 @@ QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View
     grid.offset_unit = MatrixF(w.rows, groups / format.offset.groups_per_unit);
   }
   // A group of zeros takes any scale on which 0 is a level, else the smallest.
-  const bool has_zero = format.level.empty() || std::find(format.level.begin(), format.level.end(),
-                                                          0.0F) != format.level.end();
+  const bool has_zero = grid.level.empty() ||
+                        std::find(grid.level.begin(), grid.level.end(), 0.0F) != grid.level.end();
   const float scale_of_zeros = has_zero ? 0.0F : std::numeric_limits<float>::min();
   Fitter fitter(format);
+  std::optional<VectorFitter> vectors;
+  if (book != nullptr) vectors.emplace(*book, format.group);
   const auto size = static_cast<std::size_t>(groups);
   std::vector<float> scales(size);
   std::vector<float> offsets(size);
@@ -222,7 +230,15 @@ QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View
   for (int64_t i = 0; i < w.rows; ++i) {
     for (std::size_t g = 0; g < size; ++g) {
       const auto first = static_cast<int64_t>(g) * format.group;
-      const GroupFit fit = fitter.fit(options, w.row(i) + first, h_diag.data() + first);
+      GroupFit fit;
+      if (vectors.has_value()) {
+        const auto [scale, weight] =
+            vectors->fit(w.row(i) + first, h_diag.data() + first, options.clip == Clip::kNone);
+        fit.scale = scale;
+        fit.level_energy = weight;
+      } else {
+        fit = fitter.fit(options, w.row(i) + first, h_diag.data() + first);
+      }
       scales[g] = fit.scale != 0 ? fit.scale : scale_of_zeros;
       offsets[g] = fit.offset;
       scale_weights[g] = fit.level_energy;
@@ -236,7 +252,12 @@ QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View
       const float unit =
           format.scale.has_units() ? grid.unit(i, g / format.scale.groups_per_unit) : 1.0F;
       const float wanted = scales[at] != 0 ? scales[at] : 1.0F;
-      grid.scale(i, g) = storable_scale(format.scale, unit, wanted);
+      if (vectors.has_value()) {
+        grid.scale(i, g) = vectors->best_multiple(format.scale, unit, w.row(i) + g * format.group,
+                                                  h_diag.data() + g * format.group);
+      } else {
+        grid.scale(i, g) = storable_scale(format.scale, unit, wanted);
+      }
       grid.zero(i, g) = format.zero;
       if (!format.has_offset) continue;
       const float offset_unit =
@@ -255,15 +276,21 @@ Matrix<std::byte> encode_blocks(const BlockFormat& format, const QuantGrid& grid
   Matrix<std::byte> out(grid.rows, blocks * format.block_bytes);
   std::vector<int> scale(static_cast<std::size_t>(per_block), 1);
   std::vector<int> offset(scale);
+  const VectorFormat& vectors = format.vectors;
+  std::vector<uint16_t> words(
+      vectors.words > 0 ? static_cast<std::size_t>(format.block / vectors.length) : 0);
+  std::vector<uint8_t> signs(
+      vectors.words > 0 ? static_cast<std::size_t>(format.block / Codebook::kUnit) : 0);
   for (int64_t i = 0; i < grid.rows; ++i) {
     for (int64_t b = 0; b < blocks; ++b) {
       const int64_t first = b * per_block;
-      BlockParts parts{codes.row(i) + b * format.block,
-                       grid.scale.row(i) + first,
-                       scale.data(),
-                       offset.data(),
-                       grid.scale(i, first),
-                       0};
+      const uint8_t* block = codes.row(i) + b * format.block;
+      for (int64_t u = 0; u < std::ssize(signs); ++u) {
+        signs[static_cast<std::size_t>(u)] = grid.book->parts(
+            block + u * Codebook::kUnit, words.data() + u * Codebook::kUnit / vectors.length);
+      }
+      BlockParts parts{block,        words.data(),  signs.data(),         grid.scale.row(i) + first,
+                       scale.data(), offset.data(), grid.scale(i, first), 0};
       if (format.scale.has_units()) {
         parts.unit = grid.unit(i, first / format.scale.groups_per_unit);
         for (int64_t g = 0; g < per_block; ++g) {

@@ -56,9 +56,10 @@ float smallest(DType type) {
 
 // `x` as a multiple of `unit`; NaN counts as 0.
 int multiple(const ScaleRule& rule, float unit, float x) {
-  const float k = std::nearbyint(x / unit);
-  return static_cast<int>(
-      std::min(std::max(static_cast<float>(rule.lo), k), static_cast<float>(rule.hi)));
+  const auto lo = static_cast<float>(rule.lo);
+  const auto step = static_cast<float>(rule.step);
+  const float k = lo + step * std::nearbyint((x / unit - lo) / step);
+  return static_cast<int>(std::min(std::max(lo, k), static_cast<float>(rule.hi)));
 }
 
 }  // namespace
@@ -102,8 +103,8 @@ float choose_unit(const ScaleRule& rule, std::span<const float> values,
     best = unit;
   };
   if (largest == 0) return best;
-  for (int k = rule.hi; k > 0 && 3 * k >= 2 * rule.hi; --k) consider(k);
-  for (int k = rule.lo; k < 0 && 3 * k <= 2 * rule.lo; ++k) consider(k);
+  for (int k = rule.hi; k > 0 && 3 * k >= 2 * rule.hi; k -= rule.step) consider(k);
+  for (int k = rule.lo; k < 0 && 3 * k <= 2 * rule.lo; k += rule.step) consider(k);
   if (least < HUGE_VALF) return best;
   return std::copysign(smallest(rule.type), largest);  // smaller than any unit
 }
@@ -111,7 +112,7 @@ float choose_unit(const ScaleRule& rule, std::span<const float> values,
 double scale_bits(const ScaleRule& rule) {
   const double whole = 8.0 * static_cast<double>(dtype_size(rule.type));
   if (!rule.has_units()) return whole;
-  return std::ceil(std::log2(rule.hi - rule.lo + 1)) +
+  return std::ceil(std::log2((rule.hi - rule.lo) / rule.step + 1)) +
          whole / static_cast<double>(rule.groups_per_unit);
 }
 

@@ -16,6 +16,7 @@ struct ScaleRule {
                                 // multiple in [lo, hi]; 0: no units
   int lo = 0;
   int hi = 0;
+  int step = 1;  // multiples are lo, lo + step, ..., hi
 
   bool has_units() const { return groups_per_unit > 0; }
   // Only numbers above 0 can be stored.
