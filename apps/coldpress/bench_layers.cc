@@ -10,6 +10,7 @@
 
 #include "bench.h"
 #include "common_options.h"
+#include "grid/block_format.h"
 #include "grid/table.h"
 #include "io/json.h"
 #include "solver/bound.h"
@@ -205,6 +206,12 @@ Result<std::vector<Setting>> make_settings(const Options& o,
   std::vector<Setting> settings;
   for (const std::string& name : o.grids) {
     COLDPRESS_ASSIGN_OR_RETURN(const GridKind* kind, find_grid(name));
+    if (o.solver.outlier_fraction > 0 && kind->block != nullptr && kind->block->vectors.words > 0) {
+      return invalid_argument(
+          fmt::format("--grid {} gives 8 columns one codeword together, beside which no single "
+                      "weight can stand; leave --outliers out",
+                      name));
+    }
     std::vector<int> bits = o.bits;
     if (bits.empty()) bits = o.ablation ? std::vector<int>{2, 3, 4} : std::vector<int>{3};
     const bool has_fixed = std::find(bits.begin(), bits.end(), kind->fixed_bits) != bits.end();

@@ -4,9 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <optional>
 #include <vector>
 
+#include "grid/codebook.h"
 #include "grid/fit.h"
+#include "grid/level_table.h"
+#include "grid/vector_fit.h"
 
 namespace coldpress {
 namespace {
@@ -14,7 +19,8 @@ namespace {
 constexpr int kRatios = 28;             // of the full range, tried for each group
 constexpr float kLargestRatio = 1.05F;  // the first of them
 constexpr float kRatioStep = 0.025F;
-constexpr int kMoreRefinements = 8;  // of the best of them
+constexpr float kUpToTheNextPower = 1.5F;  // so that a power of two above the range is tried too
+constexpr int kMoreRefinements = 8;        // of the best of them
 
 // value = scale * level - offset.
 struct GroupFit {
@@ -29,15 +35,15 @@ struct Fitter {
   const BlockFormat& format;
   const float* w;
   const float* h;
-  std::vector<float> level;      // chosen, of each column
-  std::vector<float> midpoints;  // between the levels of a table
+  std::vector<float> level;  // chosen, of each column
+  LevelTable table;
 
   explicit Fitter(const BlockFormat& f)
-      : format(f), w(nullptr), h(nullptr), level(static_cast<std::size_t>(f.group)) {
-    for (std::size_t c = 0; c + 1 < f.level.size(); ++c) {
-      midpoints.push_back(0.5F * (f.level[c] + f.level[c + 1]));
-    }
-  }
+      : format(f),
+        w(nullptr),
+        h(nullptr),
+        level(static_cast<std::size_t>(f.group)),
+        table(f.level) {}
 
   // Levels nearest to (w + offset) / scale, counted from the level of the value 0.
   void round(float scale, float offset) {
@@ -53,18 +59,14 @@ struct Fitter {
       }
       return;
     }
-    for (int64_t j = 0; j < n; ++j) {
-      const float t = w[j] * inverse;
-      float v = format.level[0];
-      for (std::size_t c = 0; c < midpoints.size(); ++c) {
-        v = t > midpoints[c] ? format.level[c + 1] : v;
-      }
-      level[static_cast<std::size_t>(j)] = v;
-    }
+    const LevelTable levels = table;
+    float* out = level.data();
+#pragma omp simd
+    for (int64_t j = 0; j < n; ++j) out[j] = levels.nearest(w[j] * inverse);
   }
 
   // With the levels fixed, the scale and offset of least error; the given ones where there are
-  // none.
+  // none, and where storable scales lie too far apart to move freely.
   GroupFit refine(float scale, float offset) const {
     double hh = 0, hl = 0, hll = 0, hw = 0, hwl = 0, hww = 0;
     for (int64_t j = 0; j < format.group; ++j) {
@@ -80,7 +82,7 @@ struct Fitter {
     double s = scale;
     double o = offset;
     if (!format.has_offset) {
-      if (hll > 0) s = hwl / hll;
+      if (hll > 0 && !format.scale.is_coarse()) s = hwl / hll;
     } else {
       const double determinant = hll * hh - hl * hl;
       if (determinant > 1e-9 * hll * hh) {
@@ -95,7 +97,8 @@ struct Fitter {
     const double error = hww + s * s * hll + o * o * hh - 2 * s * hwl + 2 * o * hw - 2 * s * o * hl;
     GroupFit fit{static_cast<float>(s), static_cast<float>(o), static_cast<float>(error),
                  static_cast<float>(hll)};
-    const bool can_be_negative = !format.has_offset || !format.scale.has_units();
+    const bool can_be_negative =
+        !format.scale.is_positive() && (!format.has_offset || !format.scale.has_units());
     if (!is_usable_scale(can_be_negative ? std::abs(fit.scale) : fit.scale) ||
         !std::isfinite(fit.offset))
       fit.error = HUGE_VALF;
@@ -121,8 +124,11 @@ GroupFit Fitter::fit(const GridOptions& options, const float* weights, const flo
   if (!(weight > 0)) h = even.data();  // inputs that are never active: plain distance
   GroupFit best;
   best.error = HUGE_VALF;
+  const bool is_coarse = format.scale.is_coarse();
   const auto consider = [&](float scale, float offset) {
     if (!is_usable_scale(std::abs(scale))) return;
+    if (is_coarse) scale = storable_scale(format.scale, 1.0F, scale);
+    if (is_coarse && scale == best.scale) return;
     round(scale, offset);
     const GroupFit fit = refine(scale, offset);
     if (fit.error < best.error) best = fit;
@@ -141,8 +147,10 @@ GroupFit Fitter::fit(const GridOptions& options, const float* weights, const flo
       const float below = format.level.empty() ? format.zero : -format.level.front();
       const float above = format.level.empty() ? top - format.zero : format.level.back();
       const float widest = std::max(hi, -lo);
+      const bool either_sign = format.scale.lo < 0 || !format.scale.has_units();
+      if (is_coarse) consider(widest * p / below * kUpToTheNextPower, 0);
       consider(widest * p / below, 0);
-      if (format.scale.lo < 0 || !format.scale.has_units()) consider(-widest * p / below, 0);
+      if (either_sign && !format.scale.is_positive()) consider(-widest * p / below, 0);
       consider(widest * p / above, 0);
     }
   }
@@ -187,13 +195,16 @@ Status check_blocks(const BlockFormat& format, const GridOptions& o, int64_t col
 }
 
 QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View2<const float> w,
-                     std::span<const float> h_diag) {
+                     std::span<const float> h_diag, const Codebook* book) {
   QuantGrid grid;
   grid.rows = w.rows;
   grid.cols = w.cols;
   grid.group = format.group;
   grid.levels = format.levels;
   grid.level.assign(format.level.begin(), format.level.end());
+  grid.book = book;
+  if (book != nullptr) grid.level.assign(book->levels().begin(), book->levels().end());
+  COLDPRESS_CHECK(grid.level.empty() || std::ssize(grid.level) == grid.levels);
   grid.scale_rule = format.scale;
   grid.has_offset = format.has_offset;
   grid.offset_rule = format.offset;
@@ -204,7 +215,13 @@ QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View
   if (format.offset.has_units()) {
     grid.offset_unit = MatrixF(w.rows, groups / format.offset.groups_per_unit);
   }
+  // A group of zeros takes any scale on which 0 is a level, else the smallest.
+  const bool has_zero = grid.level.empty() ||
+                        std::find(grid.level.begin(), grid.level.end(), 0.0F) != grid.level.end();
+  const float scale_of_zeros = has_zero ? 0.0F : std::numeric_limits<float>::min();
   Fitter fitter(format);
+  std::optional<VectorFitter> vectors;
+  if (book != nullptr) vectors.emplace(*book, format.group);
   const auto size = static_cast<std::size_t>(groups);
   std::vector<float> scales(size);
   std::vector<float> offsets(size);
@@ -213,8 +230,16 @@ QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View
   for (int64_t i = 0; i < w.rows; ++i) {
     for (std::size_t g = 0; g < size; ++g) {
       const auto first = static_cast<int64_t>(g) * format.group;
-      const GroupFit fit = fitter.fit(options, w.row(i) + first, h_diag.data() + first);
-      scales[g] = fit.scale;
+      GroupFit fit;
+      if (vectors.has_value()) {
+        const auto [scale, weight] =
+            vectors->fit(w.row(i) + first, h_diag.data() + first, options.clip == Clip::kNone);
+        fit.scale = scale;
+        fit.level_energy = weight;
+      } else {
+        fit = fitter.fit(options, w.row(i) + first, h_diag.data() + first);
+      }
+      scales[g] = fit.scale != 0 ? fit.scale : scale_of_zeros;
       offsets[g] = fit.offset;
       scale_weights[g] = fit.level_energy;
     }
@@ -226,8 +251,13 @@ QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View
       const auto at = static_cast<std::size_t>(g);
       const float unit =
           format.scale.has_units() ? grid.unit(i, g / format.scale.groups_per_unit) : 1.0F;
-      const float wanted = scales[at] != 0 ? scales[at] : 1.0F;  // a group of zeros
-      grid.scale(i, g) = storable_scale(format.scale, unit, wanted);
+      const float wanted = scales[at] != 0 ? scales[at] : 1.0F;
+      if (vectors.has_value()) {
+        grid.scale(i, g) = vectors->best_multiple(format.scale, unit, w.row(i) + g * format.group,
+                                                  h_diag.data() + g * format.group);
+      } else {
+        grid.scale(i, g) = storable_scale(format.scale, unit, wanted);
+      }
       grid.zero(i, g) = format.zero;
       if (!format.has_offset) continue;
       const float offset_unit =
@@ -246,11 +276,21 @@ Matrix<std::byte> encode_blocks(const BlockFormat& format, const QuantGrid& grid
   Matrix<std::byte> out(grid.rows, blocks * format.block_bytes);
   std::vector<int> scale(static_cast<std::size_t>(per_block), 1);
   std::vector<int> offset(scale);
+  const VectorFormat& vectors = format.vectors;
+  std::vector<uint16_t> words(
+      vectors.words > 0 ? static_cast<std::size_t>(format.block / vectors.length) : 0);
+  std::vector<uint8_t> signs(
+      vectors.words > 0 ? static_cast<std::size_t>(format.block / Codebook::kUnit) : 0);
   for (int64_t i = 0; i < grid.rows; ++i) {
     for (int64_t b = 0; b < blocks; ++b) {
       const int64_t first = b * per_block;
-      BlockParts parts{codes.row(i) + b * format.block, scale.data(), offset.data(),
-                       grid.scale(i, first), 0};
+      const uint8_t* block = codes.row(i) + b * format.block;
+      for (int64_t u = 0; u < std::ssize(signs); ++u) {
+        signs[static_cast<std::size_t>(u)] = grid.book->parts(
+            block + u * Codebook::kUnit, words.data() + u * Codebook::kUnit / vectors.length);
+      }
+      BlockParts parts{block,        words.data(),  signs.data(),         grid.scale.row(i) + first,
+                       scale.data(), offset.data(), grid.scale(i, first), 0};
       if (format.scale.has_units()) {
         parts.unit = grid.unit(i, first / format.scale.groups_per_unit);
         for (int64_t g = 0; g < per_block; ++g) {

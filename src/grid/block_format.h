@@ -16,11 +16,21 @@ namespace coldpress {
 
 // One block of one row, as its bytes hold it.
 struct BlockParts {
-  const uint8_t* codes;  // of the block's columns
-  const int* scale;      // of each group: multiples of `unit`; all 1 where a group has its own
-  const int* offset;     // likewise, of `offset_unit`
-  float unit;            // an fp16 value
-  float offset_unit;     // an fp16 value
+  const uint8_t* codes;   // of the block's columns
+  const uint16_t* words;  // of a format with vectors: the number of each codeword,
+  const uint8_t* signs;   // and of 8 columns each, bit j set where column j is below 0
+  const float* own;       // scale of each group
+  const int* scale;       // of each group: multiples of `unit`; all 1 where a group has its own
+  const int* offset;      // likewise, of `offset_unit`
+  float unit;             // an fp16 value
+  float offset_unit;      // an fp16 value
+};
+
+// Of formats whose columns are chosen together (grid/codebook.h).
+struct VectorFormat {
+  int64_t length = 0;       // columns of a codeword
+  int64_t words = 0;        // in the book; 0: each column has a code of its own
+  bool even_signs = false;  // the number of columns below 0 is even in every 8
 };
 
 struct BlockFormat {
@@ -37,12 +47,14 @@ struct BlockFormat {
   bool has_offset;
   ScaleRule offset;
   void (*pack)(const BlockParts& parts, std::byte* out);
+  VectorFormat vectors = {};
 };
 
 // Refuses other bits and groups than the format's, and rows that are not whole blocks.
 Status check_blocks(const BlockFormat& format, const GridOptions& options, int64_t cols);
+// `book`: of a format with vectors.
 QuantGrid fit_blocks(const BlockFormat& format, const GridOptions& options, View2<const float> w,
-                     std::span<const float> h_diag);
+                     std::span<const float> h_diag, const Codebook* book = nullptr);
 
 // The packed rows, (rows, bytes of a row), of codes on a grid of this format.
 Matrix<std::byte> encode_blocks(const BlockFormat& format, const QuantGrid& grid,

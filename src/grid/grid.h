@@ -2,7 +2,8 @@
 //
 // Per row and group of `group` consecutive columns, entry (i, j) may be
 //     scale(i, g) * (level[c] - zero(i, g)),   c = 0 .. levels-1,   g = j / group.
-// For affine grids level[c] = c. Solvers see only this struct; what makes a grid (range, clipping,
+// For affine grids level[c] = c. With a book, the codes of 8 consecutive columns are a point of it
+// (grid/codebook.h). Solvers see only this struct; what makes a grid (range, clipping,
 // storage format) is the business of its kind (grid/kinds/*.cc).
 #pragma once
 
@@ -18,6 +19,9 @@
 #include "grid/scale_rule.h"
 
 namespace coldpress {
+
+class Codebook;
+inline constexpr int64_t kColumnsOfABook = 8;
 
 // How the range of a group is chosen.
 enum class Clip {
@@ -45,13 +49,16 @@ struct QuantGrid {
   ScaleRule scale_rule;
   ScaleRule offset_rule;
   bool has_offset = false;
-  std::vector<float> level;  // empty: level[c] = c; else ascending, `levels` long
-  MatrixF scale;             // (rows, groups), finite, not 0
-  MatrixF zero;              // (rows, groups), finite
+  std::vector<float> level;  // empty: level[c] = c; else ascending, `levels` long (at most 16)
+  const Codebook* book = nullptr;  // not owned: one per format, for ever
+  MatrixF scale;                   // (rows, groups), finite, not 0
+  MatrixF zero;                    // (rows, groups), finite
   MatrixF unit;         // of scales, (rows, groups / groups_per_unit); no columns without units
   MatrixF offset_unit;  // of offsets, likewise
 
   int64_t groups() const { return group == 0 ? 0 : cols / group; }
+  // Columns whose codes are chosen together.
+  int64_t tuple() const { return book == nullptr ? 1 : kColumnsOfABook; }
   float value(int64_t i, int64_t j, uint8_t code) const {
     const int64_t g = j / group;
     const float l = level.empty() ? static_cast<float>(code) : level[code];
@@ -64,9 +71,13 @@ struct QuantGrid {
   void take_rows(const QuantGrid& from, int64_t at);
 };
 
-// The code whose value is nearest to w: RTN. A tie goes to the even code of an affine grid and to
-// the lower level of a table; NaN to code 0.
+// The code whose value is nearest to w: RTN, on grids without a book. A tie goes to the even code
+// of an affine grid and to the lower level of a table; NaN to code 0.
 uint8_t project(const QuantGrid& grid, int64_t i, int64_t j, float w);
+// RTN of w, rows row0 .. of the matrix, on any grid. On one with a book: the points of least
+// distance, in which column j counts h_diag[j] >= 0, or little where that is 0.
+Matrix<uint8_t> round_to_grid(const QuantGrid& grid, View2<const float> w,
+                              std::span<const float> h_diag, int64_t row0 = 0);
 // out (rows, cols) <- values of the codes.
 void decode(const QuantGrid& grid, View2<const uint8_t> codes, View2<float> out);
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "grid/fit.h"
+#include "grid/level_table.h"
 #include "grid/scale_rule.h"
 
 namespace coldpress {
@@ -14,17 +15,13 @@ namespace {
 
 constexpr int kBits = 4;
 
-// sum_j h_j (Q(w_j) - w_j)^2. The nearest level is counted off the midpoints between levels.
-float weighted_error(const float* w, const float* h, int64_t n, float scale,
-                     std::span<const float> levels, std::span<const float> midpoints) {
+// sum_j h_j (Q(w_j) - w_j)^2.
+float weighted_error(const float* w, const float* h, int64_t n, float scale, LevelTable table) {
   const float inverse = 1.0F / scale;
   float sum = 0;
 #pragma omp simd reduction(+ : sum)
   for (int64_t j = 0; j < n; ++j) {
-    const float t = w[j] * inverse;
-    float v = levels[0];
-    for (std::size_t c = 0; c < midpoints.size(); ++c) v = t > midpoints[c] ? levels[c + 1] : v;
-    const float e = scale * v - w[j];
+    const float e = scale * table.nearest(w[j] * inverse) - w[j];
     sum += h[j] * e * e;
   }
   return sum;
@@ -55,10 +52,7 @@ QuantGrid fit_levels(std::span<const float> levels, const GridOptions& o, View2<
   grid.scale_rule.type = o.scale_type;
   grid.levels = static_cast<int>(levels.size());
   grid.level.assign(levels.begin(), levels.end());
-  std::vector<float> midpoints;
-  for (std::size_t c = 0; c + 1 < levels.size(); ++c) {
-    midpoints.push_back(0.5F * (levels[c] + levels[c + 1]));
-  }
+  const LevelTable table(levels);
   const float bottom = -levels.front();
   const float top = levels.back();
   const auto fit_group = [&](const float* weights, const float* h, int64_t n) {
@@ -78,7 +72,7 @@ QuantGrid fit_levels(std::span<const float> levels, const GridOptions& o, View2<
               is_usable_scale(scale) ? storable_scale({.type = o.scale_type}, 1.0F, scale) : 1.0F,
               0.0F};
         },
-        [&](GroupRange r) { return weighted_error(weights, h, n, r.scale, levels, midpoints); });
+        [&](GroupRange r) { return weighted_error(weights, h, n, r.scale, table); });
   };
   fit_groups(w, h_diag, fit_group, &grid);
   return grid;

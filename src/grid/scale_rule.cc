@@ -12,6 +12,27 @@ namespace {
 constexpr float kLargestF16 = 65504;
 constexpr float kSmallestF16 = 0x1p-24F;
 constexpr float kLargestBf16 = 0x1.FEp127F;
+constexpr float kLargestE4m3 = 448;
+constexpr float kSmallestE4m3 = 0x1p-9F;
+// Powers of two whose products with a few levels are normal numbers of fp32.
+constexpr float kLargestPower = 0x1p120F;
+constexpr float kSmallestPower = 0x1p-120F;
+
+// Above 0; 3 bits of mantissa, steps of the smallest below 2^-6.
+float round_to_e4m3(float x) {
+  constexpr int kMantissaBits = 3;
+  constexpr int kLeastExponent = -6;
+  const float v = std::min(std::max(kSmallestE4m3, x), kLargestE4m3);  // NaN: the smallest
+  const float step = std::ldexp(1.0F, std::max(std::ilogb(v), kLeastExponent) - kMantissaBits);
+  return std::rint(v / step) * step;
+}
+
+// The nearest power of two.
+float round_to_power(float x) {
+  const float v = std::min(std::max(kSmallestPower, x), kLargestPower);
+  const float below = std::ldexp(1.0F, std::ilogb(v));
+  return v > 1.5F * below ? 2.0F * below : below;
+}
 
 float round_to(DType type, float x) {
   switch (type) {
@@ -19,6 +40,10 @@ float round_to(DType type, float x) {
       return f16_to_f32(f32_to_f16(std::clamp(x, -kLargestF16, kLargestF16)));
     case DType::kBF16:
       return bf16_to_f32(f32_to_bf16(std::clamp(x, -kLargestBf16, kLargestBf16)));
+    case DType::kF8E4M3:
+      return round_to_e4m3(x);
+    case DType::kU8:
+      return round_to_power(x);
     default:
       COLDPRESS_CHECK(type == DType::kF32);
       return x;
@@ -31,9 +56,10 @@ float smallest(DType type) {
 
 // `x` as a multiple of `unit`; NaN counts as 0.
 int multiple(const ScaleRule& rule, float unit, float x) {
-  const float k = std::nearbyint(x / unit);
-  return static_cast<int>(
-      std::min(std::max(static_cast<float>(rule.lo), k), static_cast<float>(rule.hi)));
+  const auto lo = static_cast<float>(rule.lo);
+  const auto step = static_cast<float>(rule.step);
+  const float k = lo + step * std::nearbyint((x / unit - lo) / step);
+  return static_cast<int>(std::min(std::max(lo, k), static_cast<float>(rule.hi)));
 }
 
 }  // namespace
@@ -77,8 +103,8 @@ float choose_unit(const ScaleRule& rule, std::span<const float> values,
     best = unit;
   };
   if (largest == 0) return best;
-  for (int k = rule.hi; k > 0 && 3 * k >= 2 * rule.hi; --k) consider(k);
-  for (int k = rule.lo; k < 0 && 3 * k <= 2 * rule.lo; ++k) consider(k);
+  for (int k = rule.hi; k > 0 && 3 * k >= 2 * rule.hi; k -= rule.step) consider(k);
+  for (int k = rule.lo; k < 0 && 3 * k <= 2 * rule.lo; k += rule.step) consider(k);
   if (least < HUGE_VALF) return best;
   return std::copysign(smallest(rule.type), largest);  // smaller than any unit
 }
@@ -86,7 +112,7 @@ float choose_unit(const ScaleRule& rule, std::span<const float> values,
 double scale_bits(const ScaleRule& rule) {
   const double whole = 8.0 * static_cast<double>(dtype_size(rule.type));
   if (!rule.has_units()) return whole;
-  return std::ceil(std::log2(rule.hi - rule.lo + 1)) +
+  return std::ceil(std::log2((rule.hi - rule.lo) / rule.step + 1)) +
          whole / static_cast<double>(rule.groups_per_unit);
 }
 

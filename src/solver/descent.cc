@@ -14,6 +14,7 @@ MatrixF coordinate_descent(const Strip& strip, int sweeps) {
   MatrixF e(strip.n(), strip.lanes());  // starts at q' = w', unless codes are given
   if (given) strip.w_minus(strip.start().view(), e.view());
   SweepScratch scratch;
+  scratch.off_grid = !given;
   for (int k = 0; k < sweeps; ++k) {
     const bool relaxed = !given && k % 3 == 1 && k < kRelaxedUntil && k + 1 < sweeps;
     const int64_t moved = coordinate_sweep(strip, correlation, relaxed, e.view(), &scratch);

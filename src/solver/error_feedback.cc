@@ -4,6 +4,7 @@
 
 #include "linalg/blas.h"
 #include "solver/sweep.h"
+#include "solver/vector_sweep.h"
 
 namespace coldpress {
 
@@ -16,6 +17,8 @@ MatrixF error_feedback(const Strip& strip, const GptqFactor& factor, View2<const
   const int64_t n = strip.n();
   const int64_t lanes = strip.lanes();
   const View2<const float> u = factor.u.view();
+  const int64_t unit = strip.tuple();
+  COLDPRESS_CHECK(factor.unit == unit && (unit == 1 || free.data == nullptr));
   MatrixF q(n, lanes);
   MatrixF err(n, lanes);
   MatrixF t(kBlock, lanes);
@@ -38,7 +41,12 @@ MatrixF error_feedback(const Strip& strip, const GptqFactor& factor, View2<const
         const float* target = tb.row(c0 + c);
         float* point = q.row(column);
         float* e = err.row(j);
-        strip.project(column, target, point);
+        if (unit == 1) {
+          strip.project(column, target, point);
+        } else if (c % unit == 0) {
+          feed_back_unit(strip, column, tb.row_range(c0 + c, unit), u.block(j, j, unit, unit),
+                         q.view().row_range(column, unit));
+        }
         if (free.data != nullptr) {
           const uint8_t* loose = free.row(column);
 #pragma omp simd

@@ -47,7 +47,9 @@ void polish(Strip* strip, View2<float> q, const PolishOptions& options) {
     }
   };
   take_errors();
-  if (options.greedy_moves > 0) greedy_moves(*strip, correlation, options.greedy_moves, e.view());
+  // Single codes do not move on a grid with a book.
+  if (options.greedy_moves > 0 && strip->tuple() == 1)
+    greedy_moves(*strip, correlation, options.greedy_moves, e.view());
   sweep(options.sweeps);
   take_point();
   if (options.refit_rounds == 0) return;

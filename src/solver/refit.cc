@@ -157,6 +157,7 @@ void refit_scales(Strip* strip, View2<float> q) {
 
 void refit_scales_to(View2<const float> t, Strip* strip, View2<float> q) {
   const int64_t group = strip->group();
+  const bool is_coarse = strip->problem().grid->scale_rule.is_coarse();
   std::vector<float> tq(static_cast<std::size_t>(q.cols));
   std::vector<float> qq(tq.size());
   for (int64_t g = 0; g < strip->scales().rows; ++g) {
@@ -167,9 +168,12 @@ void refit_scales_to(View2<const float> t, Strip* strip, View2<float> q) {
     for (int64_t i = 0; i < q.cols; ++i) {
       const auto at = static_cast<std::size_t>(i);
       const float wanted = qq[at] > 0 ? tq[at] / qq[at] : 1.0F;
-      const float factor = std::min(1.1F, std::max(0.9F, wanted));  // NaN: 0.9
+      float factor = std::min(1.1F, std::max(0.9F, wanted));  // NaN: 0.9
+      const float from = strip->scales()(g, i);
+      // Where the next storable scale is far, codes made for one in between would fit neither.
+      if (is_coarse) factor = strip->storable(g, i, from * factor) / from;
       tq[at] = factor;
-      strip->set_scale(g, i, strip->scales()(g, i) * factor);
+      strip->set_scale(g, i, from * factor);
     }
     for (int64_t j = g * group; j < (g + 1) * group; ++j) {
       float* out = q.row(j);

@@ -1,6 +1,7 @@
 #include "solver/strip.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "grid/scale_rule.h"
@@ -100,9 +101,7 @@ Strip::Strip(const LayerProblem& problem, int64_t row0, int64_t rows)
   };
   s_.unit = units_of(grid.unit);
   s_.offset_unit = units_of(grid.offset_unit);
-  for (std::size_t c = 0; c + 1 < grid.level.size(); ++c) {
-    thresholds_.push_back(0.5F * (grid.level[c] + grid.level[c + 1]));
-  }
+  table_ = LevelTable(grid.level);
 }
 
 Strip Strip::clone() const {
@@ -115,11 +114,31 @@ Strip Strip::clone() const {
   s.inverse_d_ = inverse_d_;
   s.s_ = s_.clone();
   s.exponent_ = exponent_;
-  s.thresholds_ = thresholds_;
+  s.table_ = table_;
   return s;
 }
 
+void Strip::project_unit(int64_t first, View2<const float> t, View2<float> q) const {
+  const Codebook* book = problem_->grid->book;
+  if (book == nullptr) return project(first, t.row(0), q.row(0));
+  constexpr auto kUnit = static_cast<std::size_t>(Codebook::kUnit);
+  for (int64_t lane = 0; lane < lanes(); lane += kLanes) {
+    Codebook::Unit target;
+    Codebook::Unit steps;
+    for (std::size_t j = 0; j < kUnit; ++j) {
+      target[j] = load_lanes(t.row(static_cast<int64_t>(j)) + lane);
+      steps[j] = step(first + static_cast<int64_t>(j), lane);
+    }
+    Codebook::Unit level;
+    book->nearest(target, steps, &level);
+    for (std::size_t j = 0; j < kUnit; ++j) {
+      store_lanes(steps[j] * level[j], q.row(static_cast<int64_t>(j)) + lane);
+    }
+  }
+}
+
 void Strip::project(int64_t j, const float* t, float* q) const {
+  COLDPRESS_CHECK(problem_->grid->book == nullptr);
   const int64_t count = lanes();
   const int64_t g = j / problem_->grid->group;
   const float* s = s_.scale.row(g);
@@ -127,7 +146,7 @@ void Strip::project(int64_t j, const float* t, float* q) const {
   const float* z = s_.zero.row(g);
   const float d = d_[static_cast<std::size_t>(j)];
   const float inverse_d = inverse_d_[static_cast<std::size_t>(j)];
-  if (thresholds_.empty()) {
+  if (table_.empty()) {
     const float top = static_cast<float>(problem_->grid->levels - 1);
 #pragma omp simd
     for (int64_t i = 0; i < count; ++i) {
@@ -137,18 +156,15 @@ void Strip::project(int64_t j, const float* t, float* q) const {
     }
     return;
   }
-  const std::vector<float>& level = problem_->grid->level;
+  const LevelTable table = table_;  // a copy, so that no store can be into it
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
-    const float x = t[i] * inverse_d * inverse[i] + z[i];
-    float v = level[0];
-    for (std::size_t c = 0; c < thresholds_.size(); ++c) v = x > thresholds_[c] ? level[c + 1] : v;
-    q[i] = s[i] * (v - z[i]) * d;
+    q[i] = s[i] * (table.nearest(t[i] * inverse_d * inverse[i] + z[i]) - z[i]) * d;
   }
 }
 
 void Strip::project_row(int64_t lane, const float* t, float* q) const {
-  const std::vector<float>& level = problem_->grid->level;
+  const LevelTable table = table_;
   const float top = static_cast<float>(problem_->grid->levels - 1);
   const float* d = d_.data();
   const float* inverse_d = inverse_d_.data();
@@ -158,7 +174,7 @@ void Strip::project_row(int64_t lane, const float* t, float* q) const {
     const float z = s_.zero(g, lane);
     const int64_t first = g * group();
     const int64_t last = first + group();
-    if (thresholds_.empty()) {
+    if (table.empty()) {
 #pragma omp simd
       for (int64_t j = first; j < last; ++j) {
         const float c = std::min(std::max(0.0F, std::rint(t[j] * inverse_d[j] * inverse + z)), top);
@@ -168,12 +184,7 @@ void Strip::project_row(int64_t lane, const float* t, float* q) const {
     }
 #pragma omp simd
     for (int64_t j = first; j < last; ++j) {
-      const float x = t[j] * inverse_d[j] * inverse + z;
-      float v = level[0];
-      for (std::size_t c = 0; c < thresholds_.size(); ++c) {
-        v = x > thresholds_[c] ? level[c + 1] : v;
-      }
-      q[j] = s * (v - z) * d[j];
+      q[j] = s * (table.nearest(t[j] * inverse_d[j] * inverse + z) - z) * d[j];
     }
   }
 }
@@ -182,31 +193,31 @@ uint8_t Strip::code(int64_t j, int64_t i, float q) const {
   if (dead(j)) return 0;
   const int64_t g = j / group();
   const float t = q * column_unit(j) * s_.inverse(g, i) + s_.zero(g, i);
-  if (thresholds_.empty()) {
+  if (table_.empty()) {
     const float top = static_cast<float>(problem_->grid->levels - 1);
     return static_cast<uint8_t>(std::min(std::max(0.0F, std::rint(t)), top));
   }
-  const auto above = std::lower_bound(thresholds_.begin(), thresholds_.end(), t);
-  return static_cast<uint8_t>(above - thresholds_.begin());
+  return static_cast<uint8_t>(table_.code(t));
 }
 
 float Strip::point(int64_t j, int64_t i, uint8_t code) const {
-  const std::vector<float>& level = problem_->grid->level;
   const int64_t g = j / group();
-  const float l = level.empty() ? static_cast<float>(code) : level[code];
+  const float l = table_.empty() ? static_cast<float>(code) : table_[code];
   return s_.scale(g, i) * (l - s_.zero(g, i)) * d_[static_cast<std::size_t>(j)];
 }
 
 MatrixF Strip::round_to_nearest() const {
   MatrixF q(n(), lanes());
-  for (int64_t j = 0; j < n(); ++j) project(j, w_.row(j), q.row(j));
+  for (int64_t j = 0; j < n(); j += tuple()) {
+    project_unit(j, w_.view().row_range(j, tuple()), q.view().row_range(j, tuple()));
+  }
   return q;
 }
 
 MatrixF Strip::given_round_to_nearest() const {
-  return points([this](int64_t j, int64_t i) {
-    return coldpress::project(*problem_->grid, row0_ + i, j, problem_->w(row0_ + i, j));
-  });
+  const Matrix<uint8_t> codes = round_to_grid(*problem_->grid, problem_->w.row_range(row0_, rows_),
+                                              problem_->hessian->diagonal(), row0_);
+  return points([&](int64_t j, int64_t i) { return codes(i, j); });
 }
 
 MatrixF Strip::start() const {
@@ -275,10 +286,35 @@ void Strip::store(View2<const float> q, View2<uint8_t> codes, QuantGrid* grid) c
   for (int64_t j = 0; j < n(); ++j) {
     for (int64_t i = 0; i < rows_; ++i) {
       const int64_t row = row0_ + i;
-      codes(row, j) =
-          dead(j) ? coldpress::project(*grid, row, j, problem_->w(row, j)) : code(j, i, q(j, i));
+      codes(row, j) = dead(j) && grid->book == nullptr
+                          ? coldpress::project(*grid, row, j, problem_->w(row, j))
+                          : code(j, i, q(j, i));
     }
   }
+  if (grid->book == nullptr) return;
+  for (int64_t row = row0_; row < row0_ + rows_; ++row) {
+    for (int64_t j = 0; j < n(); j += tuple()) store_unit(*grid, row, j, codes.row(row) + j);
+  }
+}
+
+// Makes the codes of a unit, which are right where columns are not dead, a point of the book: the
+// dead ones near their weights.
+void Strip::store_unit(const QuantGrid& grid, int64_t row, int64_t first, uint8_t* codes) const {
+  constexpr auto kUnit = static_cast<std::size_t>(Codebook::kUnit);
+  constexpr float kAlive = 1e6F;  // over a dead column's weight
+  bool has_dead = false;
+  for (int64_t j = first; j < first + Codebook::kUnit; ++j) has_dead = has_dead || dead(j);
+  if (!has_dead && grid.book->has(codes)) return;
+  const float farthest = 2.0F * grid.level.back();
+  std::array<float, kUnit> wanted{};
+  std::array<float, kUnit> weight{};
+  for (std::size_t k = 0; k < kUnit; ++k) {
+    const int64_t j = first + static_cast<int64_t>(k);
+    const float level = problem_->w(row, j) / grid.scale(row, j / group());
+    wanted[k] = dead(j) ? std::min(std::max(-farthest, level), farthest) : grid.level[codes[k]];
+    weight[k] = dead(j) ? 1.0F : kAlive;
+  }
+  grid.book->nearest_codes(wanted.data(), weight.data(), codes);
 }
 
 float Strip::storable(int64_t g, int64_t i, float scale) const {

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "base/view.h"
+#include "grid/codebook.h"
+#include "grid/level_table.h"
 #include "solver/solver.h"
 
 namespace coldpress {
@@ -53,8 +55,18 @@ class Strip {
   // Replaces w' (n, lanes): solves for another target in the same frame.
   void set_w(View2<const float> w);
 
-  // q <- the grid point nearest to t in column j; both hold lanes() values and may alias. NaN goes
-  // to the lowest code. A dead column gives 0.
+  // Columns that take a point of the grid together: 1, or with a book those of a unit.
+  int64_t tuple() const { return problem_->grid->tuple(); }
+  // q <- the grid points nearest to t in the tuple() columns from `first` on; both are
+  // (unit, lanes) and may alias. With a book, the nearest together; as project() else.
+  void project_unit(int64_t first, View2<const float> t, View2<float> q) const;
+  // What a level of 1 is in column j, in kLanes lanes from `lane` on. For grids with a book.
+  Lanes step(int64_t j, int64_t lane) const {
+    return load_lanes(s_.scale.row(j / group()) + lane) * d_[static_cast<std::size_t>(j)];
+  }
+
+  // For grids without a book: q <- the grid point nearest to t in column j; both hold lanes()
+  // values and may alias. NaN goes to the lowest code. A dead column gives 0.
   void project(int64_t j, const float* t, float* q) const;
 
   // The same for one lane: t, q (n). Bit for bit what project() gives column by column.
@@ -77,8 +89,8 @@ class Strip {
   // The starting point: problem.init if given, else RTN. Shape (n, lanes).
   MatrixF start() const;
   MatrixF round_to_nearest() const;
-  // RTN of the problem's own weights, code for code what project() of grid.h gives: in the frame,
-  // ties may fall to the other side. Only on a strip whose scales have not moved.
+  // RTN of the problem's own weights, code for code what round_to_grid() gives: in the frame, ties
+  // may fall to the other side. Only on a strip whose scales have not moved.
   MatrixF given_round_to_nearest() const;
 
   const StripScales& all_scales() const { return s_; }
@@ -116,6 +128,7 @@ class Strip {
 
  private:
   bool is_settled(int64_t i) const;
+  void store_unit(const QuantGrid& grid, int64_t row, int64_t first, uint8_t* codes) const;
   void choose_units(const ScaleRule& rule, bool of_offsets, int64_t i, MatrixF* unit) const;
 
   const LayerProblem* problem_ = nullptr;
@@ -126,7 +139,7 @@ class Strip {
   std::vector<float> inverse_d_;
   StripScales s_;
   std::vector<int> exponent_;
-  std::vector<float> thresholds_;  // between the levels of a table grid
+  LevelTable table_;  // of a table grid
 };
 
 // How `rows` rows are cut into strips: an even number of nearly equal strips of at most 192 rows,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "linalg/blas.h"
+#include "solver/vector_sweep.h"
 
 namespace coldpress {
 
@@ -21,6 +22,8 @@ int64_t coordinate_sweep(const Strip& strip, View2<const float> correlation, boo
     scratch->target = MatrixF(1, lanes);
     scratch->point = MatrixF(1, lanes);
   }
+  if (strip.tuple() > 1 && !relaxed) return unit_sweep(strip, correlation, e, scratch);
+  scratch->off_grid = relaxed;
   float* t = scratch->target.data();
   int64_t moved = 0;
   for (int64_t b0 = 0; b0 < n; b0 += kBlock) {

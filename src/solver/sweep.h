@@ -15,13 +15,18 @@ struct SweepScratch {
   MatrixF change;    // (inner block, lanes)
   MatrixF target;    // (1, lanes)
   MatrixF point;     // (1, lanes)
+  // Whether q' may be no point of the grid. Only grids with a book ask: a projected sweep then
+  // moves every unit of columns to one, and takes this back.
+  bool off_grid = false;
 };
 
 // For each column in order: t_j = q'_j + (C e')_j is the best value of entry j given all others;
 // the entry moves to project(t_j), or to t_j itself if `relaxed`. e' (n, lanes) is w' - q', updated
 // in place. From a grid point, a projected sweep never raises f. Returns the number of entries that
 // moved. Cost: one product (n x n)(n x lanes).
-// free (n, lanes), if given: entries where it is not 0 need no grid point and always move to t_j.
+// On a grid with a book, a projected sweep goes unit by unit (solver/vector_sweep.h).
+// free (n, lanes), if given (not with a book): entries where it is not 0 need no grid point and
+// always move to t_j.
 int64_t coordinate_sweep(const Strip& strip, View2<const float> correlation, bool relaxed,
                          View2<float> e, SweepScratch* scratch, View2<const uint8_t> free = {});
 

@@ -65,20 +65,28 @@ Result<TapHessian> TapHessian::create(std::string name, View2<const float> h) {
   return t;
 }
 
-const GptqFactor* TapHessian::gptq_factor() {
+const GptqFactor* TapHessian::gptq_factor(int64_t unit) {
   const std::lock_guard lock(*filling_);
-  if (!gptq_tried_) gptq_ = make_gptq_factor();
-  gptq_tried_ = true;
-  return gptq_.u.empty() ? nullptr : &gptq_;
+  auto made = gptq_.find(unit);
+  if (made == gptq_.end()) made = gptq_.emplace(unit, make_gptq_factor(unit)).first;
+  return made->second.u.empty() ? nullptr : &made->second;
 }
 
-GptqFactor TapHessian::make_gptq_factor() const {
+GptqFactor TapHessian::make_gptq_factor(int64_t unit) const {
+  COLDPRESS_CHECK(n() % unit == 0);
   GptqFactor gptq;
+  gptq.unit = unit;
   const int64_t size = n();
   gptq.order.resize(static_cast<std::size_t>(size));
   std::iota(gptq.order.begin(), gptq.order.end(), 0);
+  std::vector<double> activity(static_cast<std::size_t>(size / unit), 0.0);
+  for (int64_t j = 0; j < size; ++j) {
+    activity[static_cast<std::size_t>(j / unit)] += diagonal_[static_cast<std::size_t>(j)];
+  }
   std::stable_sort(gptq.order.begin(), gptq.order.end(), [&](int64_t a, int64_t b) {
-    return diagonal_[static_cast<std::size_t>(a)] > diagonal_[static_cast<std::size_t>(b)];
+    const double of_a = activity[static_cast<std::size_t>(a / unit)];
+    const double of_b = activity[static_cast<std::size_t>(b / unit)];
+    return of_a != of_b ? of_a > of_b : a / unit < b / unit;
   });
   // C + damping / d^2 is H + damping mean(H) in our frame. U^T U = A^-1 with U upper comes from the
   // Cholesky factor L of A in reversed order: U = (J L J)^-1, J the reversal.

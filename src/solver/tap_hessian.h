@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -20,8 +21,10 @@
 
 namespace coldpress {
 
-// U with U^T U = (C + damping)^-1, in an activation order (most active column first).
+// U with U^T U = (C + damping)^-1, in an activation order: the most active column first, or where
+// columns are chosen together, the most active unit of them.
 struct GptqFactor {
+  int64_t unit = 1;            // consecutive columns that stay together
   std::vector<int64_t> order;  // order[k]: the column that is solved k-th
   MatrixF u;                   // (n, n) upper triangular, in solving order
   double damping = 0;          // fraction of mean diag(H) that was added; 0.01 unless it failed
@@ -45,14 +48,14 @@ class TapHessian {
   bool is_zero() const { return live_ == 0; }
 
   // Factor for error feedback; damping is 1 % of mean diag(H), raised tenfold until the Cholesky
-  // factorisation succeeds. nullptr if it never does. Cached.
-  const GptqFactor* gptq_factor();
+  // factorisation succeeds. nullptr if it never does. `unit` divides n. Cached.
+  const GptqFactor* gptq_factor(int64_t unit = 1);
 
   // Eigenvalues of H in units of scale()^2, ascending, negatives clamped to 0. Cached.
   const std::vector<float>& spectrum();
 
  private:
-  GptqFactor make_gptq_factor() const;  // u empty: no damping was enough
+  GptqFactor make_gptq_factor(int64_t unit) const;  // u empty: no damping was enough
   std::vector<float> make_spectrum() const;
 
   std::string name_;
@@ -62,8 +65,7 @@ class TapHessian {
   double scale_ = 1.0;
   int64_t live_ = 0;
   std::unique_ptr<std::mutex> filling_ = std::make_unique<std::mutex>();  // guards what follows
-  bool gptq_tried_ = false;
-  GptqFactor gptq_;
+  std::map<int64_t, GptqFactor> gptq_;                                    // by unit
   std::vector<float> spectrum_;
 };
 

@@ -123,6 +123,7 @@ TEST_F(BenchLayers, RefusesWhatCannotBe) {
   expect_refusal(bench({"--method", "magic"}), 1, {"magic", "admm-q"});
   expect_refusal(bench({"--init", "magic"}), 1, {"magic", "gptq"});
   expect_refusal(bench({"--init", "gptq-outliers"}), 1, {"gptq-outliers"});
+  expect_refusal(bench({"--grid", "iq2_xs", "--outliers", "0.05"}), 1, {"iq2_xs", "--outliers"});
   expect_refusal(bench({"--ablation", "--method", "gptq"}), 1, {"--ablation", "--method"});
   expect_refusal(run_coldpress({"bench", "layers", folder_ / "none.safetensors"}), 1,
                  {"none.safetensors"});

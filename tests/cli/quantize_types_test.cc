@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "export/gguf_mix.h"
 #include "io/ggml_codec.h"
 #include "io/gguf.h"
 #include "io/json.h"
@@ -75,7 +76,11 @@ TEST_F(QuantizeTypes, EveryTensorHasTheTypeOfThePlan) {
       {"--type", "Q2_K", "--allow-fallback"},
       {"--type", "IQ4_NL", "--allow-fallback", "--output-tensor-type", "q8_0"},
       {"--type", "Q5_1", "--output-tensor-type", "q8_0", "--tensor-type", "attn_v=q8_0",
-       "--tensor-type", "ffn=q4_1"}};
+       "--tensor-type", "ffn=q4_1"},
+      {"--type", "IQ2_M", "--allow-fallback"},
+      {"--type", "IQ3_XXS", "--allow-fallback"},
+      {"--type", "MXFP4_MOE", "--tensor-type", "attn_v=mxfp4", "--tensor-type", "attn_k=nvfp4",
+       "--tensor-type", "blk.0.ffn_down=iq2_xxs", "--tensor-type", "ffn_down=iq2_xs"}};
   int k = 0;
   for (std::vector<std::string> mix : mixes) {
     const std::string out = "out" + std::to_string(k++) + ".gguf";
@@ -128,10 +133,24 @@ TEST_F(QuantizeTypes, TheManifestAndTheMetadataSayWhatItIs) {
   EXPECT_EQ(gguf->content().find("general.quantization_version")->as_int(), 2);
 }
 
+TEST_F(QuantizeTypes, EveryMixIsPlannedOrRefusedBecauseOfAType) {
+  for (const Mix& mix : all_mixes()) {
+    if (!mix.is_quantised) continue;
+    const CommandResult result = run_coldpress(
+        {"plan", folder_ / "model", "--type", std::string(mix.name), "--allow-fallback"});
+    const std::string type = ggml_type_info(mix.ggml_type)->name;
+    const bool is_made =
+        !type.starts_with("iq1") && !type.starts_with("tq") && type != "q1_0" && type != "q2_0";
+    EXPECT_EQ(result.exit_code, is_made ? 0 : 1) << mix.name << ": " << result.err;
+    if (is_made) continue;
+    EXPECT_THAT(result.err, HasSubstr("cannot make yet")) << mix.name;
+  }
+}
+
 TEST_F(QuantizeTypes, RefusesBeforeAnyWork) {
   expect_refusal(quantize("folder", {"--type", "Q4_0", "--pure"}), 1, {"GGUF", "q4_0", ".gguf"});
   expect_refusal(quantize("out.gguf", {"--type", "Q4_K_M"}), 1, {"--allow-fallback"});
-  expect_refusal(quantize("out.gguf", {"--type", "IQ2_XS", "--allow-fallback"}), 1,
+  expect_refusal(quantize("out.gguf", {"--type", "TQ1_0", "--allow-fallback"}), 1,
                  {"cannot make yet"});
   expect_refusal(quantize("out.gguf", {"--type", "F16"}), 1, {"F16", "convert"});
   expect_refusal(

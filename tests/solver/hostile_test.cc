@@ -202,12 +202,12 @@ TEST_P(Hostility, FiniteAndNeverWorseThanRtn) {
     }
     MatrixF solved(c.w.rows(), c.w.cols());
     MatrixF rounded(c.w.rows(), c.w.cols());
+    decode(grid, round_to_grid(grid, c.w.view(), hessian->diagonal()).view(), rounded.view());
     decode(s.grid, s.codes.view(), solved.view());
     s.side.add_to(solved.view());
     for (int64_t i = 0; i < c.w.rows(); ++i) {
       for (int64_t j = 0; j < c.w.cols(); ++j) {
         ASSERT_TRUE(std::isfinite(solved(i, j)));
-        rounded(i, j) = grid.value(i, j, project(grid, i, j, c.w(i, j)));
       }
       const RowError rtn = row_error(c.w.view(), rounded.view(), c.h.view(), i);
       const RowError got = row_error(c.w.view(), solved.view(), c.h.view(), i);
@@ -229,6 +229,8 @@ std::vector<Parameter> all_parameters() {
   std::vector<Parameter> all;
   for (const SolverMethod* method : solver_table()) {
     for (const GridKind* kind : grid_table()) {
+      const bool has_book = kind->block != nullptr && kind->block->vectors.words > 0;
+      if (has_book && method->takes_outliers) continue;  // no such solver: plans refuse it
       for (int shard = 0; shard < kShards; ++shard) all.emplace_back(method, kind, shard);
     }
   }

@@ -1,19 +1,14 @@
-// 4-bit floating point, E2M1: sign, two exponent bits, one mantissa bit. 15 values, since +0 and -0
-// are one.
-#include <array>
-
+// 4-bit floating point (grid/e2m1.h) with scales of a plain type.
+#include "grid/e2m1.h"
 #include "grid/levels.h"
 
 namespace coldpress {
 namespace {
 
-constexpr std::array<float, 15> kLevels = {-6.0F, -4.0F, -3.0F, -2.0F, -1.5F, -1.0F, -0.5F, 0.0F,
-                                           0.5F,  1.0F,  1.5F,  2.0F,  3.0F,  4.0F,  6.0F};
-
 Status check(const GridOptions& o, int64_t cols) { return check_levels("fp4", o, cols); }
 
 QuantGrid fit(const GridOptions& o, View2<const float> w, std::span<const float> h_diag) {
-  return fit_levels(kLevels, o, w, h_diag);
+  return fit_levels(kE2m1Levels, o, w, h_diag);
 }
 
 }  // namespace

@@ -199,6 +199,7 @@ void iterate(StripState* state, View2<const float> p, int iterations, bool move_
   Strip& strip = state->strip;
   const int64_t n = strip.n();
   const int64_t lanes = strip.lanes();
+  const int64_t unit = strip.tuple();
   if (scratch->y.rows() != n || scratch->y.cols() != lanes) {
     scratch->y = MatrixF(n, lanes);
     scratch->step = MatrixF(n, lanes);
@@ -215,9 +216,12 @@ void iterate(StripState* state, View2<const float> p, int iterations, bool move_
     for (int64_t j = 0; j < n; ++j) {
       const int64_t at = j * lanes;
       float* t = scratch->step.row(j);
+      if (j % unit == 0) {
 #pragma omp simd
-      for (int64_t i = 0; i < lanes; ++i) t[i] += w[at + i] + u[at + i];  // X + U
-      strip.project(j, t, y + at);
+        for (int64_t i = 0; i < unit * lanes; ++i) t[i] += w[at + i] + u[at + i];  // X + U
+        strip.project_unit(j, scratch->step.view().row_range(j, unit),
+                           scratch->y.view().row_range(j, unit));
+      }
       int64_t moved = 0;
 #pragma omp simd reduction(+ : moved)
       for (int64_t i = 0; i < lanes; ++i) {
@@ -421,7 +425,7 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
                 options,
                 kEfforts[static_cast<std::size_t>(std::clamp(options.effort, 1, 5) - 1)],
                 options.local_search >= 0 ? options.local_search : kLocalSearch,
-                problem.hessian->gptq_factor(),
+                problem.hessian->gptq_factor(problem.grid->tuple()),
                 pool,
                 {},
                 {},
