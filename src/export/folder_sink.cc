@@ -118,22 +118,20 @@ Json code_settings(const ExportRequest& request, const Storage& storage,
   const std::string head_module = module_of(head == nullptr ? "" : head->hf);
   CodedModel coded;
   coded.version = request.version;
-  bool head_is_stored = false;
   for (const OutputTensor& t : tensors) {
     const auto match = match_tensor(arch, Naming::kHf, t.name);
     const bool is_head = match.has_value() && match->role == head;
-    head_is_stored = head_is_stored || is_head;
     if (storage.is_coded(t)) {
       coded.head_is_coded = coded.head_is_coded || is_head;
       continue;
     }
     const bool is_table = match.has_value() && match->role->role == "token_embd";
-    if (t.shape.size() == 2 && !is_table && t.name.ends_with(".weight")) {
+    if (t.shape.size() == 2 && !is_table && !is_head && t.name.ends_with(".weight")) {
       coded.dense.push_back(module_setting(request, module_of(t.name)));
     }
   }
-  // A tied head is a linear of its own for loaders.
-  if (!head_is_stored && !head_module.empty()) {
+  // A tied head, which is not stored, is a linear of its own for loaders.
+  if (!coded.head_is_coded && !head_module.empty()) {
     coded.dense.push_back(module_setting(request, head_module));
   }
   return storage.codes()->settings(storage.grid(), coded);
