@@ -27,6 +27,7 @@ struct Options {
   std::string out;
   std::optional<DType> dense_type;
   uint64_t split_bytes = 0;
+  uint64_t shard_bytes = 0;
   std::string tokenizer_pre;  // empty: what the model says
   bool json = false;
 };
@@ -41,6 +42,7 @@ Status run_convert(const Options& options) {
                         COLDPRESS_VERSION};
   request.all_dense = options.dense_type.has_value();
   request.split_bytes = options.split_bytes;
+  request.shard_bytes = options.shard_bytes;
   request.tokenizer_pre = options.tokenizer_pre;
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
   Json manifest;
@@ -81,6 +83,7 @@ void add_convert(CLI::App& app, Run& run) {
                         "Store every matrix as this type (default: as the source does)",
                         [options](DType type) { options->dense_type = type; });
   add_split_option(*verb, options->split_bytes);
+  add_shard_option(*verb, options->shard_bytes);
   add_tokenizer_pre_option(*verb, options->tokenizer_pre);
   verb->add_flag("--json", options->json, "Print the manifest for machines");
   verb->callback([=, &run] { run = [options] { return run_convert(*options); }; });

@@ -21,20 +21,32 @@ uint64_t parse_size(const std::string& text) {
   return size;
 }
 
+void add_size_option(CLI::App& verb, const std::string& name, const std::string& description,
+                     uint64_t& bytes) {
+  verb.add_option_function<std::string>(
+          name,
+          [name, &bytes](const std::string& text) {
+            bytes = parse_size(text);
+            if (bytes == 0) {
+              throw CLI::ValidationError(name, "'" + text + "' is not a size such as 2G or 500M");
+            }
+          },
+          description)
+      ->type_name("SIZE");
+}
+
 }  // namespace
 
 void add_split_option(CLI::App& verb, uint64_t& bytes) {
-  verb.add_option_function<std::string>(
-          "--split-max-size",
-          [&bytes](const std::string& text) {
-            bytes = parse_size(text);
-            if (bytes == 0) {
-              throw CLI::ValidationError("--split-max-size",
-                                         "'" + text + "' is not a size such as 2G or 500M");
-            }
-          },
-          "GGUF: tensors of at most SIZE per file (2G, 500M), as NAME-00001-of-0000N.gguf")
-      ->type_name("SIZE");
+  add_size_option(verb, "--split-max-size",
+                  "GGUF: tensors of at most SIZE per file (2G, 500M), as NAME-00001-of-0000N.gguf",
+                  bytes);
+}
+
+void add_shard_option(CLI::App& verb, uint64_t& bytes) {
+  add_size_option(verb, "--shard-size",
+                  "Folders: files of at most SIZE (2G, 500M) instead of the source's shards",
+                  bytes);
 }
 
 }  // namespace coldpress::cli

@@ -11,7 +11,9 @@
 
 #include "calibration/sources.h"
 #include "catalogue.h"
+#include "format_options.h"
 #include "io/json.h"
+#include "pipeline/plan_codes.h"
 #include "press_options.h"
 #include "terminal.h"
 #include "tokenizer/pre_tokenizer.h"
@@ -67,8 +69,9 @@ void print_plan(const Plan& plan, const std::string& text) {
   fmt::print("{}\n", text_table(table));
   fmt::print("{} of {} tensors quantised: {} weights at {:.3f} bits by {}\n", quantised,
              plan.tensors.size(), plan.quantised_weights, plan.bits_per_weight, plan.recipe.method);
+  const std::string& format = plan.recipe.code_format;
   fmt::print("output: {} of tensors, stored as {}\n", human_bytes(static_cast<double>(bytes)),
-             dtype_name(plan.recipe.dense_type));
+             format.empty() ? dtype_name(plan.recipe.dense_type) : std::string_view(format));
   fmt::print("memory: about {} at the peak\n",
              human_bytes(static_cast<double>(plan.predicted_peak_bytes)));
   fmt::print("calibration: {} windows of {} tokens ({})\n", plan.recipe.samples, plan.recipe.seqlen,
@@ -81,8 +84,10 @@ Status run_plan_verb(PressOptions options) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
   COLDPRESS_ASSIGN_OR_RETURN(const std::optional<Imatrix> imatrix,
                              read_imatrix_option(*model, options));
+  settle_code_types(*model, options);
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
                              make_plan(*model, options.recipe, thread_count(options.threads)));
+  COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, options.target, {}));
   if (!options.tokenizer_pre.empty()) {
     COLDPRESS_RETURN_IF_ERROR(check_pre_tokenizer_name(options.tokenizer_pre, "--tokenizer-pre"));
   }
@@ -104,6 +109,11 @@ Status run_plan_verb(PressOptions options) {
 // What a GGUF file of a mix would hold.
 Status run_types_verb(const PressOptions& options, const MixOptions& mix) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
+  Plan plan;
+  plan.recipe = options.recipe;
+  plan.recipe.types = mix;
+  COLDPRESS_RETURN_IF_ERROR(check_code_recipe(*model, plan.recipe));
+  COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, options.target, {}));
   COLDPRESS_ASSIGN_OR_RETURN(const std::vector<TensorTypeChoice> choices, gguf_types(*model, mix));
   if (options.json) {
     fmt::print("{}\n", types_to_json(mix.mix, choices).dump(2));
@@ -121,9 +131,11 @@ void add_plan(CLI::App& app, Run& run) {
   auto options = std::make_shared<PressOptions>();
   add_press_options(*verb, *options);
   add_imatrix_option(*verb, *options);
+  add_format_options(*verb, *options);
   auto types = std::make_shared<TypeOptions>();
   add_type_options(*verb, *types);
   verb->callback([=, &run] {
+    note_given_types(*verb, *options);
     run = [options, types] {
       return types->mix.mix.empty() ? run_plan_verb(*options)
                                     : run_types_verb(*options, types->mix);

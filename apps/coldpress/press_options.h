@@ -12,6 +12,7 @@
 #include "hessian/imatrix.h"
 #include "model/model.h"
 #include "pipeline/recipe.h"
+#include "pipeline/target.h"
 
 namespace coldpress::cli {
 
@@ -23,9 +24,13 @@ struct PressOptions {
   std::optional<uint64_t> seed;  // of the choice of windows; none: the first ones
   std::string tokenizer_pre;     // empty: what the model says
   uint64_t split_bytes = 0;      // quantize only
+  uint64_t shard_bytes = 0;      // likewise
   int threads = 0;               // 0: all cores
   bool json = false;
   Recipe recipe;
+  Target target;
+  bool says_dense_type = false;  // whether the option was given
+  bool says_scale_type = false;
 };
 
 // Adds every option to `verb`; `options` must outlive the parse.

@@ -10,6 +10,7 @@
 
 #include "calibration/imatrix_grams.h"
 #include "export/export.h"
+#include "format_options.h"
 #include "memory.h"
 #include "output_options.h"
 #include "pipeline/driver.h"
@@ -28,6 +29,8 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kExamples =
     "coldpress quantize Llama-3.2-1B --bits 4 --group 128 -o pressed-4bit\n"
     "coldpress quantize Llama-3.2-1B --bits 4 --imatrix imatrix.gguf -o pressed-by-imatrix\n"
+    "coldpress quantize Llama-3.2-1B --bits 4 --symmetric --group 32 --format compressed-tensors "
+    "--target vllm --calibration my-text.txt --samples 8 --seqlen 128 -o for-vllm\n"
     "coldpress quantize model.gguf --bits 3 --calibration my-text.txt --samples 8 --seqlen 128 -o "
     "pressed.gguf";
 
@@ -90,7 +93,9 @@ Status run_quantize(PressOptions options) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
   Calibration calibration;
   COLDPRESS_ASSIGN_OR_RETURN(calibration.imatrix, read_imatrix_option(*model, options));
+  settle_code_types(*model, options);
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, options.recipe, threads));
+  COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, options.target, options.out));
   ExportRequest request{*model,
                         options.out,
                         options.recipe.dense_type,
@@ -98,6 +103,9 @@ Status run_quantize(PressOptions options) {
                         COLDPRESS_VERSION,
                         options.tokenizer_pre};
   request.split_bytes = options.split_bytes;
+  request.shard_bytes = options.shard_bytes;
+  request.code_format = options.recipe.code_format;
+  request.grid = options.recipe.grid;
   for (const PlannedTensor& tensor : plan.tensors) {
     if (tensor.ggml_type >= 0) request.block_types[tensor.name] = tensor.ggml_type;
   }
@@ -148,14 +156,17 @@ void add_quantize(CLI::App& app, Run& run) {
   auto options = std::make_shared<PressOptions>();
   add_press_options(*verb, *options);
   add_imatrix_option(*verb, *options);
+  add_format_options(*verb, *options);
   auto types = std::make_shared<TypeOptions>();
   add_type_options(*verb, *types);
   verb->add_option("-o,--out", options->out,
                    "Model to write: NAME.gguf, or the name of a safetensors folder")
       ->required();
   add_split_option(*verb, options->split_bytes);
+  add_shard_option(*verb, options->shard_bytes);
   verb->callback([=, &run] {
     options->recipe.types = types->mix;
+    note_given_types(*verb, *options);
     run = [options] { return run_quantize(*options); };
   });
 }

@@ -55,8 +55,7 @@ Status DenseSink::put_piece(Place place, const PressedTensor& pressed) {
     COLDPRESS_CHECK(stored_rows == tensor.shape[0] * (stacked ? tensor.shape[1] : 1) &&
                     stored_cols == tensor.shape.back());
     hash = hash_values(values);
-    encode_exact(tensor, pressed, buffer_);
-    return write(tensor, buffer_);
+    return store(tensor, pressed);
   }
   const Piece& piece = tensor.pieces[place.piece];
   COLDPRESS_CHECK(piece.row + piece.rows <= values.rows && values.cols == tensor.shape.back());
@@ -79,6 +78,11 @@ Status DenseSink::put_piece(Place place, const PressedTensor& pressed) {
   return written;
 }
 
+Status DenseSink::store(const OutputTensor& tensor, const PressedTensor& pressed) {
+  encode_exact(tensor, pressed, buffer_);
+  return write(tensor, buffer_);
+}
+
 Status DenseSink::finish(const MakeManifest& make_manifest) {
   COLDPRESS_CHECK(hashes_.size() == quantised_.size());  // everything was put
   for (const OutputTensor& tensor : layout_) {
@@ -87,6 +91,7 @@ Status DenseSink::finish(const MakeManifest& make_manifest) {
     COLDPRESS_RETURN_IF_ERROR(write(tensor, bytes));
   }
   COLDPRESS_RETURN_IF_ERROR(seal(make_manifest()));
+  COLDPRESS_RETURN_IF_ERROR(audit());
   COLDPRESS_RETURN_IF_ERROR(verify_output(work_path(), out_, model_, layout_, hashes_));
   return commit();
 }

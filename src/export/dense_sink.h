@@ -1,4 +1,5 @@
-// The part of writing dense output that does not depend on the container.
+// The part of writing output that does not depend on the container: where each tensor comes from
+// and goes to, and that the result is opened again and compared.
 #pragma once
 
 #include <filesystem>
@@ -26,11 +27,16 @@ class DenseSink : public ExportSink {
 
   const std::vector<OutputTensor>& layout() const { return layout_; }
 
+  // Stores a quantised tensor that is in one piece: by default its values in the dense type, or its
+  // blocks.
+  virtual Status store(const OutputTensor& tensor, const PressedTensor& pressed);
   // Stores one tensor's bytes in the unfinished output.
   virtual Status write(const OutputTensor& tensor, std::span<const std::byte> bytes) = 0;
   // Everything is written: makes the unfinished output readable at work_path().
   virtual Status seal(const ExportManifest& manifest) = 0;
   virtual const std::filesystem::path& work_path() const = 0;
+  // After seal(): compares what the tensors do not show.
+  virtual Status audit() { return {}; }
   // The output was read back and is right: gives it its name.
   virtual Status commit() = 0;
 

@@ -26,13 +26,39 @@ Result<std::unique_ptr<ExportSink>> open_export(const ExportRequest& request) {
                     "(or NAME.gguf for one file)",
                     request.out.string()));
   }
+  if (!request.code_format.empty()) {
+    if (suffix == ".gguf") {
+      return invalid_argument(
+          fmt::format("{}: --format {} is a folder; give a folder's name, or leave --format out",
+                      request.out.string(), request.code_format));
+    }
+    COLDPRESS_ASSIGN_OR_RETURN(const ExportFormat* format, find_code_format(request.code_format));
+    return format->create(request);
+  }
   const ExportFormat* folder = nullptr;
   for (const ExportFormat* format : export_table()) {
+    if (format->codes != nullptr) continue;
     if (format->suffix.empty()) folder = format;
-    if (!format->suffix.empty() && format->suffix == suffix) return format->create(request);
+    if (!format->suffix.empty() && format->suffix == suffix) {
+      if (request.shard_bytes == 0) return format->create(request);
+      return invalid_argument(
+          fmt::format("{}: --shard-size is for folders; a GGUF file is split by --split-max-size",
+                      request.out.string()));
+    }
   }
   COLDPRESS_CHECK(folder != nullptr);
   return folder->create(request);
+}
+
+Result<const ExportFormat*> find_code_format(std::string_view name) {
+  std::string known;
+  for (const ExportFormat* format : export_table()) {
+    if (format->codes == nullptr) continue;
+    if (format->name == name) return format;
+    known += ", " + std::string(format->name);
+  }
+  return invalid_argument(
+      fmt::format("unknown format '{}' for --format; known: dense{}", name, known));
 }
 
 }  // namespace coldpress

@@ -16,6 +16,7 @@
 #include "base/dtype.h"
 #include "base/status.h"
 #include "base/view.h"
+#include "grid/grid.h"
 #include "model/model.h"
 
 namespace coldpress {
@@ -36,6 +37,13 @@ struct ExportRequest {
   // GGUF: ggml types of quantised tensors that are stored in blocks instead of the dense type.
   std::map<std::string, int32_t> block_types = {};
   std::optional<uint32_t> gguf_file_type = {};  // general.file_type; none: the dense type's
+  // A folder whose linears are codes (export/code_format.h): the format's name in the table, and
+  // the grid of every quantised tensor. Empty: dense values or blocks.
+  std::string code_format = {};
+  GridOptions grid = {};
+  // Folders: files of at most this size (but at least one tensor each) instead of the source's
+  // shards; 0: the source's.
+  uint64_t shard_bytes = 0;
 };
 
 // The record of the run that goes with the weights.
@@ -67,6 +75,9 @@ struct ExportedTensor {
 struct PressedTensor {
   View2<const float> values;      // (out, in), as every reader will see them
   View2<const std::byte> blocks;  // packed rows, (out, bytes of a row); empty: stored densely
+  // What `values` are, before they were rounded to the dense type; null where experts are stacked.
+  const QuantGrid* grid = nullptr;
+  View2<const uint8_t> codes = {};  // (out, in)
 };
 
 // One output being written. Destroying it before finish() has succeeded leaves nothing behind.
@@ -87,7 +98,8 @@ class ExportSink {
   }
 };
 
-// The format follows from `out`: NAME.gguf is a GGUF file, anything else a Hugging Face folder.
+// The format follows from `out` (NAME.gguf is a GGUF file, anything else a Hugging Face folder) and
+// from `code_format`.
 // What cannot be written (a vocabulary that has no counterpart, an output that exists, a full disk)
 // is refused here, before any compute.
 Result<std::unique_ptr<ExportSink>> open_export(const ExportRequest& request);

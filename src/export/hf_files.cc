@@ -14,8 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr char kIndexFile[] = "model.safetensors.index.json";
-
 bool holds_weights(const std::string& name) {
   for (const std::string_view suffix :
        {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth",
@@ -74,6 +72,28 @@ Result<std::string> without_packing(const std::string& config, const std::string
   COLDPRESS_ASSIGN_OR_RETURN(Json json, parse_json(config, where));
   if (!json.is_object() || json.erase("quantization_config") == 0) return config;
   return json.dump(2) + "\n";
+}
+
+Result<std::string> with_packing(std::string config, const Json& settings,
+                                 const std::string& where) {
+  COLDPRESS_ASSIGN_OR_RETURN(Json json, parse_json(config, where));
+  COLDPRESS_CHECK(json.is_object() && !json.contains("quantization_config"));
+  config.resize(config.rfind('}'));
+  while (!config.empty() && is_space(config.back())) config.pop_back();
+  if (!json.empty()) config += ',';
+  std::string text = settings.dump(2);
+  for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at + 3)) {
+    text.insert(at + 1, "  ");
+  }
+  config += "\n  \"quantization_config\": " + text + "\n}\n";
+  json["quantization_config"] = settings;
+  COLDPRESS_CHECK(Json::parse(config) == json);
+  return config;
+}
+
+std::string make_hf_index(uint64_t total_bytes,
+                          const std::map<std::string, std::string>& shard_of) {
+  return Json{{"metadata", {{"total_size", total_bytes}}}, {"weight_map", shard_of}}.dump(2) + "\n";
 }
 
 Status copy_hf_sidecars(const fs::path& source, const fs::path& target, DType dense_type,

@@ -9,6 +9,7 @@
 
 #include "base/dtype.h"
 #include "base/status.h"
+#include "io/json.h"
 
 namespace coldpress {
 
@@ -26,9 +27,17 @@ Status copy_hf_sidecars(const std::filesystem::path& source, const std::filesyst
 // config.json's text without what says that the weights are packed.
 Result<std::string> without_packing(const std::string& config, const std::string& where);
 
+// config.json's text, which has no "quantization_config", with it added at the end.
+Result<std::string> with_packing(std::string config, const Json& settings,
+                                 const std::string& where);
+
 // config.json's text with that one value edited.
 std::string with_dtype(std::string config, DType dense_type);
 
+inline constexpr char kIndexFile[] = "model.safetensors.index.json";
+
+// An index of sharded weights, for a folder whose source has none.
+std::string make_hf_index(uint64_t total_bytes, const std::map<std::string, std::string>& shard_of);
 // Copies the index of sharded weights, with their new size in bytes and, where it differs, the new
 // place of each tensor (`shard_of`).
 Status copy_hf_index(const std::filesystem::path& source, const std::filesystem::path& target,

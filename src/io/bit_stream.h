@@ -30,6 +30,19 @@ inline uint32_t stream_code(std::span<const std::byte> words, std::size_t offset
   return static_cast<uint32_t>(both >> shift) & ((1U << bits) - 1);
 }
 
+// The inverse: adds code `i` to words that are zero where it goes.
+inline void put_stream_code(std::span<std::byte> words, std::size_t offset, std::size_t stride,
+                            int bits, std::size_t i, uint32_t code) {
+  const std::size_t bit = i * static_cast<std::size_t>(bits);
+  const uint64_t both = static_cast<uint64_t>(code) << (bit % 32);
+  const auto add = [words](std::size_t at, uint32_t part) {
+    const uint32_t word = word_at(words, at) | part;
+    std::memcpy(words.data() + at * sizeof(word), &word, sizeof(word));
+  };
+  add((bit / 32) * stride + offset, static_cast<uint32_t>(both));
+  if (both >> 32 != 0) add((bit / 32 + 1) * stride + offset, static_cast<uint32_t>(both >> 32));
+}
+
 // Code `i` of words that hold 32 / bits codes each.
 inline uint32_t word_code(std::span<const std::byte> words, std::size_t offset, std::size_t stride,
                           int bits, std::size_t i) {

@@ -112,6 +112,10 @@ std::vector<float> float_values(const StoredTensor& part) {
   return values;
 }
 
+void round_as_loaders(DType type, std::span<float> values) {
+  if (type != DType::kF32) round_to_dtype(type, values);
+}
+
 std::optional<std::vector<int64_t>> integer_values(const StoredTensor& part) {
   switch (part.dtype) {
     case DType::kI64:
@@ -185,6 +189,9 @@ Result<PackedWeight> scaled_bytes(const StoredTensors& all, const StoredTensor& 
         const std::size_t at = g.at(r, c);
         if (!zero_codes.empty()) row[c] -= static_cast<float>(static_cast<int8_t>(zero_codes[at]));
         row[c] *= scale[at];
+      }
+      if (!is_fp8(codes.dtype)) {
+        round_as_loaders(scales.dtype, {row, static_cast<std::size_t>(cols)});
       }
     }
     return Status();

@@ -50,6 +50,8 @@ std::string dims_text(const std::vector<int64_t>& shape);
 
 // Values of a tensor that check_float_part has accepted.
 std::vector<float> float_values(const StoredTensor& part);
+// What loaders make of products with scales of type `type`: they multiply in that type.
+void round_as_loaders(DType type, std::span<float> values);
 // Values of an I64, I32, I16, I8 or U8 tensor; nullopt for any other.
 std::optional<std::vector<int64_t>> integer_values(const StoredTensor& part);
 

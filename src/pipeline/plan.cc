@@ -9,6 +9,7 @@
 #include "grid/table.h"
 #include "io/ggml_codec.h"
 #include "model/extras.h"
+#include "pipeline/plan_codes.h"
 #include "pipeline/plan_types.h"
 #include "solver/outliers.h"
 #include "solver/table.h"
@@ -119,6 +120,7 @@ Result<bool> plan_linear(Plan& plan, const Types& types, const Place& place, Pla
   t->role = linear.role;
   t->linears = count;
   count_bytes(plan, count * linear.out, linear.in, t);
+  COLDPRESS_RETURN_IF_ERROR(plan_codes(recipe, linear.is_stacked, t));
   t->grid_bits_per_weight = kind->bits_per_weight(t->grid, linear.in);
   t->bits_per_weight =
       t->grid_bits_per_weight + planned_side_bits(recipe.solver, linear.out, linear.in) /
@@ -127,9 +129,18 @@ Result<bool> plan_linear(Plan& plan, const Types& types, const Place& place, Pla
   return true;
 }
 
-// Embeddings and the head, which only a mix quantises. False: the tensor is none, or stays.
+// The head, on the grid of the blocks' linears, where the recipe asks for it.
+Result<bool> plan_head(const Model& model, Plan& plan, PlannedTensor* t) {
+  const std::optional<std::string> head = model.role_tensor("output", 0);
+  if (!plan.recipe.quantise_head || t->name != head) return false;
+  const LinearRef linear{"output", t->name, t->shape[0], t->shape[1]};
+  return plan_linear(plan, {}, {-1, kHeadTap, linear, 1}, t);
+}
+
+// Embeddings and the head, which a mix quantises. False: the tensor is none, or stays.
 Result<bool> plan_outside(const Model& model, Plan& plan, const Types& types, PlannedTensor* t) {
   const auto type = types.find(t->name);
+  if (types.empty()) return plan_head(model, plan, t);
   if (type == types.end() || type->second.kind == nullptr) return false;
   const std::optional<std::string> head = model.role_tensor("output", 0);
   const bool is_head = head.has_value() && t->name == *head;
@@ -203,6 +214,7 @@ const PlannedTensor* Plan::find(const std::string& name) const {
 
 Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   COLDPRESS_RETURN_IF_ERROR(check_types(recipe));
+  COLDPRESS_RETURN_IF_ERROR(check_code_recipe(model, recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(recipe.method));
   COLDPRESS_RETURN_IF_ERROR(check_outliers(recipe, *method));
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* init, find_init(recipe, *method));
@@ -324,6 +336,8 @@ Json recipe_to_json(const Recipe& r) {
   return {{"method", r.method},
           {"init", r.init},
           {"types", types_to_json(r.types)},
+          {"format", r.code_format.empty() ? Json() : Json(r.code_format)},
+          {"quantise_head", r.quantise_head},
           {"grid",
            {{"kind", r.grid.kind},
             {"bits", r.grid.bits},

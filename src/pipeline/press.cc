@@ -134,7 +134,9 @@ Status press(Run& run, const SolverMethod& method, const TapPlace& place,
       stack_blocks(run, job, blocks);
     } else {
       const Stopwatch watch(&run.report.seconds.write);
-      COLDPRESS_RETURN_IF_ERROR(run.hooks.put(job.linear->tensor_name, {job.w, blocks.view()}));
+      COLDPRESS_RETURN_IF_ERROR(
+          run.hooks.put(job.linear->tensor_name,
+                        {job.w, blocks.view(), &solutions[k].grid, solutions[k].codes.view()}));
     }
     note(run, std::move(report));
   }

@@ -18,6 +18,9 @@ struct Recipe {
   std::string init;  // method whose result `method` starts from; empty: its own start
   GridOptions grid;
   MixOptions types;  // GGUF types instead of `grid`, where types.mix is not empty
+  // Folders whose linears are codes on `grid`: the format's name (export/table.h). Empty: dense.
+  std::string code_format;
+  bool quantise_head = false;  // on `grid` too; a mix of GGUF types has its own say
   SolverOptions solver;
   // Linears make good what they can of the errors before them (pipeline/propagation.h), for a
   // second forward pass.

@@ -54,7 +54,9 @@ TEST(PackedGolden, DecodesWhatOtherProgramsPack) {
     ASSERT_TRUE(model.ok()) << model.status().message();
     const auto weight = (*model)->load(linear + ".weight");
     ASSERT_TRUE(weight.ok()) << weight.status().message();
-    const std::vector<float>& expected = values.at(name);
+    std::vector<float>& expected = values.at(name);
+    // The golden file has exact products; GPTQ's scales there are F16, in which loaders multiply.
+    if (name.starts_with("gptq")) round_to_dtype(DType::kF16, expected);
     ASSERT_EQ(static_cast<std::size_t>(weight->size()), expected.size());
     for (std::size_t i = 0; i < expected.size(); ++i)
       ASSERT_EQ(weight->data()[i], expected[i]) << i;

@@ -11,7 +11,8 @@
 // word, which takes more of them where the bits do not divide 32.
 //
 // Widths and groups are those of quantization_config's config_groups; where there are several, the
-// shapes decide which one a weight belongs to. Weight = scale * (code - zero point), in fp32.
+// shapes decide which one a weight belongs to. Weight = scale * (code - zero point), rounded to the
+// scales' type (of integers).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -70,7 +71,7 @@ class Reader final : public PackedReader {
                                need_part(all, codes.name + "_scale", codes.name, "scales"));
     std::vector<BlockSize> blocks;
     for (const Scheme& s : schemes_) {
-      if (s.bits == 8) blocks.push_back(s.block);
+      if (s.bits == 8 || codes.dtype == DType::kI8) blocks.push_back(s.block);
     }
     const StoredTensor* zeros =
         codes.dtype == DType::kI8 ? all.find(codes.name + "_zero_point") : nullptr;
@@ -224,6 +225,7 @@ Result<std::optional<PackedWeight>> Reader::read_packed(const StoredTensor& code
         if (!zeros.empty()) value -= zeros[at];
         row[c] = value * scale[at];
       }
+      round_as_loaders(scales.dtype, {row, static_cast<std::size_t>(s.cols)});
     }
     return {};
   };

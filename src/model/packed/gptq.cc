@@ -3,7 +3,7 @@
 // outputs), and "X.g_idx", the group of each input, where the quantiser has reordered them.
 //
 // checkpoint_format "gptq" (v1, the default) stores each zero less one, modulo 2^bits; "gptq_v2"
-// stores it as it is. Weight = scale * (code - zero), exact in fp32 for fp16 scales.
+// stores it as it is. Weight = scale * (code - zero), rounded to the scales' type.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -158,6 +158,7 @@ PackedWeight Reader::make(const Parts& p, const Shape& shape, const StoredTensor
         }
       }
     }
+    round_as_loaders(scales.dtype, out);
     return {};
   };
   return weight;

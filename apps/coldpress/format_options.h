@@ -1,0 +1,20 @@
+// The options that say what a folder's linears are stored as, and which runtime is to load them.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "base/status.h"
+#include "model/model.h"
+#include "press_options.h"
+
+namespace coldpress::cli {
+
+// Adds --format, --quantize-head, --target and --tp to a verb with add_press_options' options.
+void add_format_options(CLI::App& verb, PressOptions& options);
+// To be called when the line is parsed: notes which types it gives.
+void note_given_types(const CLI::App& verb, PressOptions& options);
+// A folder of codes keeps the source's own type, unless the line says another: loaders multiply in
+// it, so scales have it too.
+void settle_code_types(const Model& model, PressOptions& options);
+
+}  // namespace coldpress::cli
