@@ -29,6 +29,12 @@ class QuantizeOptions:
     imatrix: str
     dense_type: str
     split_bytes: int
+    shard_bytes: int
+    format: str
+    quantize_head: bool
+    target: str
+    tensor_parallel: int
+    propagate: bool
     tokenizer_pre: str
     type: str
     pure: bool

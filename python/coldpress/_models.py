@@ -34,15 +34,21 @@ def quantize(
     outlier_mode: str = "unstructured",
     grid: str = "affine",
     clip: str = "hessian",
-    scale_type: str = "f16",
+    scale_type: Optional[str] = None,
     symmetric: bool = False,
-    dense_type: str = "f16",
+    propagate: bool = True,
+    dense_type: Optional[str] = None,
+    format: str = "dense",
+    quantize_head: bool = False,
+    target: str = "",
+    tp: int = 1,
     pure: bool = False,
     tensor_type: Sequence[str] = (),
     output_tensor_type: str = "",
     token_embedding_type: str = "",
     allow_fallback: bool = False,
     split_max_bytes: int = 0,
+    shard_bytes: int = 0,
     tokenizer_pre: str = "",
     threads: int = 0,
     progress: Optional[Progress] = None,
@@ -54,7 +60,9 @@ def quantize(
     mixes, such as "Q4_K_M", for a GGUF file in its blocks. calibration: a text or JSONL file, or
     several as {file: weight}; imatrix: a file of Gram diagonals in its place. The other arguments are
     the options of the command line (README.md), those of method and grid as in solve().
-    split_max_bytes: GGUF, bytes of tensors per file; 0 for one file.
+    dense_type and scale_type are "f16", but for a `format` of codes the source's own, unless given.
+    split_max_bytes: GGUF, bytes of tensors per file; 0 for one file. shard_bytes: the same of folders;
+    0 for the source's shards.
 
     progress(done, total, tensor, mean_error) is called after every linear. What it raises stops the
     run, as Ctrl-C does; nothing is then left under the name of `out`.
@@ -70,15 +78,21 @@ def quantize(
         method=method_options(
             bits=4 if bits is None else bits, group=group, method=method, effort=effort, init=init,
             refit=refit, outliers=outliers, outlier_mode=outlier_mode, grid=grid, clip=clip,
-            scale_type=scale_type, symmetric=symmetric,
+            scale_type=scale_type or "", symmetric=symmetric,
         ),
         calibration=_sources(calibration),
         imatrix="" if imatrix is None else os.fspath(imatrix),
         samples=samples,
         seqlen=seqlen,
         seed=seed,
-        dense_type=dense_type,
+        propagate=propagate,
+        dense_type=dense_type or "",
+        format=format,
+        quantize_head=quantize_head,
+        target=target,
+        tensor_parallel=tp,
         split_bytes=split_max_bytes,
+        shard_bytes=shard_bytes,
         tokenizer_pre=tokenizer_pre,
         type=type or "",
         pure=pure,

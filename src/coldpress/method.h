@@ -18,8 +18,8 @@ struct MethodOptions {
   std::string outlier_mode = "unstructured";  // or "columns"
   std::string grid = "affine";                // or a table of levels: nf4, fp4
   std::string clip = "hessian";               // or "none": ranges are minimum to maximum
-  std::string scale_type = "f16";             // what scales are rounded to; or bf16, f32
-  bool symmetric = false;                     // fix the zero at the middle code
+  std::string scale_type = {};  // what scales are rounded to: f16, bf16 or f32; empty: f16
+  bool symmetric = false;       // fix the zero at the middle code
 };
 
 }  // namespace coldpress

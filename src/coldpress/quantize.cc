@@ -30,6 +30,9 @@ Result<std::string> quantize(const std::string& model, const std::string& out,
   job.seed = options.seed;
   job.tokenizer_pre = options.tokenizer_pre;
   job.split_bytes = options.split_bytes;
+  job.shard_bytes = options.shard_bytes;
+  job.given = {!options.dense_type.empty(), !options.method.scale_type.empty()};
+  COLDPRESS_ASSIGN_OR_RETURN(job.target, target_of(options));
   job.version = version();
   COLDPRESS_ASSIGN_OR_RETURN(job.threads, threads_of(options.threads));
   COLDPRESS_ASSIGN_OR_RETURN(job.recipe, recipe_of(options));

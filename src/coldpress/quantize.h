@@ -28,8 +28,18 @@ struct QuantizeOptions {
   int64_t seqlen = 512;
   std::optional<uint64_t> seed = {};  // choose the windows at random; none: the first ones
   std::string imatrix = {};           // calibrate on this file instead of `calibration`
-  std::string dense_type = "f16";     // how the result is stored; or bf16, f32
-  uint64_t split_bytes = 0;           // GGUF: bytes of tensors per file; 0: one file
+  // How the result is stored: f16, bf16 or f32. Empty: f16; where linears are codes (`format`) the
+  // source's own, and the scales' type is then the same unless given.
+  std::string dense_type = {};
+  uint64_t split_bytes = 0;  // GGUF: bytes of tensors per file; 0: one file
+  uint64_t shard_bytes = 0;  // folders: bytes per file; 0: the source's shards
+  // How a folder stores linears: dense, or codes as compressed-tensors, gptq, gptq-v2 or
+  // int-quantized.
+  std::string format = "dense";
+  bool quantize_head = false;   // the head too, where it is no table of embeddings
+  std::string target = {};      // refuse what this does not load: vllm, transformers or llama.cpp
+  int64_t tensor_parallel = 1;  // devices among which the target cuts every layer
+  bool propagate = true;        // linears make good what they can of the errors before them
   std::string tokenizer_pre = {};  // the pre-tokenizer, by llama.cpp's name; empty: the model's own
   // GGUF types by one of llama.cpp's mixes ("Q4_K_M"), in place of bits, group and grid.
   std::string type = {};

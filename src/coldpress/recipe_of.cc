@@ -7,6 +7,8 @@
 #include <thread>
 #include <utility>
 
+#include "export/table.h"
+
 namespace coldpress {
 namespace {
 
@@ -23,7 +25,9 @@ Result<T> choose(const char* option, const std::string& name,
       fmt::format("{} '{}' is not possible; use one of {}", option, name, known));
 }
 
+// Empty: f16.
 Result<DType> float_type(const char* option, const std::string& name) {
+  if (name.empty()) return DType::kF16;
   return choose<DType, 3>(option, name,
                           {{{"f16", DType::kF16}, {"bf16", DType::kBF16}, {"f32", DType::kF32}}});
 }
@@ -94,9 +98,30 @@ Result<Recipe> recipe_of(const QuantizeOptions& o) {
   COLDPRESS_ASSIGN_OR_RETURN(Recipe recipe, recipe_of(o.method));
   COLDPRESS_ASSIGN_OR_RETURN(recipe.types, mix_of(o));
   COLDPRESS_ASSIGN_OR_RETURN(recipe.dense_type, float_type("--dense-type", o.dense_type));
+  if (o.format != "dense") {
+    COLDPRESS_RETURN_IF_ERROR(find_code_format(o.format).status());
+    recipe.code_format = o.format;
+  }
+  recipe.quantise_head = o.quantize_head;
+  recipe.propagate = o.propagate;
   recipe.samples = o.samples;
   recipe.seqlen = o.seqlen;
   return recipe;
+}
+
+Result<Target> target_of(const QuantizeOptions& o) {
+  if (o.tensor_parallel < 1 || o.tensor_parallel > 1024) {
+    return invalid_argument(
+        fmt::format("--tp {} is not possible; use 1 to 1024", o.tensor_parallel));
+  }
+  if (o.target.empty()) return Target();
+  std::string known;
+  for (const char* loader : kTargetLoaders) {
+    if (o.target == loader) return Target{o.target, o.tensor_parallel};
+    known += (known.empty() ? "" : ", ") + std::string(loader);
+  }
+  return invalid_argument(
+      fmt::format("--target '{}' is not possible; use one of {}", o.target, known));
 }
 
 Result<int> threads_of(int requested) {

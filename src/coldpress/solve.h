@@ -17,7 +17,7 @@ namespace coldpress {
 // fp16 numbers in place of some weights, or of some columns.
 struct SolvedLayer {
   Matrix<uint8_t> codes;      // (out, in)
-  MatrixF scales;             // (out, groups), each of them one of MethodOptions::scale_type
+  MatrixF scales;             // (out, groups), each a number that MethodOptions::scale_type holds
   MatrixF zeros;              // (out, groups)
   std::vector<float> levels;  // of grid nf4 or fp4, ascending; else empty
   int64_t group = 0;          // weights per scale, >= 1

@@ -1,5 +1,6 @@
 """coldpress.quantize and coldpress.evaluate on a tiny model."""
 
+import json
 import pathlib
 import signal
 import tempfile
@@ -60,6 +61,24 @@ class Models(unittest.TestCase):
         self.assertEqual(types["model.layers.0.mlp.down_proj.weight"].lower(), "q8_0")
         self.assertGreater(self.perplexity(self.folder / "out.gguf")["perplexity"], 1)
 
+    def test_folders_of_codes(self):
+        options = {"bits": 4, "group": 32, "symmetric": True, "format": "compressed-tensors"}
+        self.quantize("out", target="vllm", shard_bytes=40000, **options)
+        config = json.loads((self.folder / "out/config.json").read_text())
+        self.assertEqual(config["quantization_config"]["quant_method"], "compressed-tensors")
+        self.assertGreater(len(list((self.folder / "out").glob("*.safetensors"))), 1)
+        self.refuse(ValueError, "unknown|known", out="other", format="mine")
+        self.refuse(ValueError, "^target 'mine' is not possible; use one of vllm", out="other", target="mine")
+        self.refuse(ValueError, "^tp 0", out="other", tp=0)
+        head = self.quantize("head", quantize_head=True, **options)
+        self.assertIn("lm_head.weight", [t["name"] for t in head["tensors"] if t["action"] == "quantised"])
+
+    def test_propagation_changes_the_weights(self):
+        self.quantize("a")
+        self.quantize("b", propagate=False)
+        a, b = ((self.folder / out / "model.safetensors").read_bytes() for out in "ab")
+        self.assertNotEqual(a, b)
+
     def test_calibration_by_several_texts(self):
         other = self.folder / "other.txt"
         other.write_text(self.text.read_text().upper())
@@ -100,10 +119,10 @@ class Models(unittest.TestCase):
         with self.assertRaises(coldpress.Corrupt):
             self.perplexity(self.model)
 
-    def refuse(self, kind, words, **options):
+    def refuse(self, kind, words, out="out", **options):
         with self.assertRaisesRegex(kind, words):
-            self.quantize("out", **options)
-        self.assertFalse((self.folder / "out").exists())
+            self.quantize(out, **options)
+        self.assertFalse((self.folder / out).exists())
 
 
 if __name__ == "__main__":
