@@ -6,9 +6,9 @@
 #include <optional>
 #include <string>
 
+#include "base/peak_memory.h"
 #include "common_options.h"
 #include "export/export.h"
-#include "memory.h"
 #include "output_options.h"
 #include "pipeline/conversion_manifest.h"
 #include "report/record.h"

@@ -1,21 +1,12 @@
 // coldpress eval: perplexity by a named protocol, and how far a model is from its reference.
 #include <fmt/format.h>
 
-#include <cmath>
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
 
-#include "base/hash.h"
-#include "calibration/overlap.h"
 #include "catalogue.h"
 #include "common_options.h"
-#include "eval/comparison.h"
-#include "eval/perplexity.h"
-#include "io/file.h"
-#include "io/json.h"
-#include "report/read_manifest.h"
+#include "pipeline/evaluate_model.h"
 #include "terminal.h"
 #include "verbs.h"
 
@@ -40,30 +31,6 @@ struct Options {
   bool json = false;
 };
 
-// What the text shares with the calibration of a pressed model; nothing where that is not known.
-Result<std::optional<Json>> overlap_of(const Options& options, const Tokenizer& tokenizer,
-                                       const std::string& text) {
-  COLDPRESS_ASSIGN_OR_RETURN(const std::optional<Json> manifest, read_manifest(options.model));
-  if (!manifest || !manifest->is_object()) return std::optional<Json>();
-  const Json calibration = manifest->value("calibration", Json::object());
-  if (!calibration.is_object() || !calibration.contains("sketch")) return std::optional<Json>();
-  bool same_file = false;
-  const Json sources = calibration.value("sources", Json::array());
-  for (const Json& source : sources) {
-    same_file = same_file || (source.is_object() && source.contains("text_hash") &&
-                              source["text_hash"] == xxh3_128_hex(text));
-  }
-  COLDPRESS_ASSIGN_OR_RETURN(const CalibrationSketch sketch,
-                             sketch_from_json(calibration["sketch"], options.model));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<int32_t> ids, tokenizer.encode(text, true));
-  const Overlap overlap = find_overlap(sketch, ids);
-  return std::optional<Json>(Json{{"same_file", same_file},
-                                  {"passages_sampled", overlap.sampled},
-                                  {"passages_found", overlap.found},
-                                  {"share_of_calibration", overlap.share_of_calibration},
-                                  {"share_of_text", overlap.share_of_text}});
-}
-
 void warn_of_overlap(const Json& overlap, const Options& options) {
   constexpr int64_t kAccident = 1;  // one passage may be a common phrase
   if (overlap["passages_found"].get<int64_t>() > kAccident) {
@@ -73,43 +40,6 @@ void warn_of_overlap(const Json& overlap, const Options& options) {
   } else if (overlap["same_file"].get<bool>()) {
     print_warning(fmt::format("this model was calibrated on other parts of {}", options.text));
   }
-}
-
-Json to_json(const EvalResult& result, const Options& options) {
-  return {{"model", options.model},
-          {"text", options.text},
-          {"text_hash", result.text_hash},
-          {"protocol", result.protocol},
-          {"windows", result.windows},
-          {"context", result.context},
-          {"bos", result.bos},
-          {"scored_tokens", result.scored_tokens},
-          {"perplexity", result.perplexity},
-          {"mean_nll", result.mean_nll},
-          {"standard_error", result.standard_error},
-          {"seconds", result.seconds}};
-}
-
-Json to_json(const Distribution& d) {
-  return {{"mean", d.mean},
-          {"standard_error", d.standard_error},
-          {"median", d.median},
-          {"percentile_99", d.percentile_99},
-          {"max", d.max}};
-}
-
-Json to_json(const ComparisonResult& result, const Options& options) {
-  Json json = to_json(result.model, options);
-  json["seconds"] = result.seconds;
-  json["reference"] = {{"model", options.reference},
-                       {"perplexity", result.reference.perplexity},
-                       {"mean_nll", result.reference.mean_nll},
-                       {"standard_error", result.reference.standard_error}};
-  json["kl"] = {{"reference_to_model", to_json(result.forward)},
-                {"model_to_reference", to_json(result.reverse)}};
-  json["top1_agreement"] = {{"mean", result.top1_agreement.mean},
-                            {"standard_error", result.top1_agreement.standard_error}};
-  return json;
 }
 
 void print_protocol(const EvalResult& result, double seconds) {
@@ -141,74 +71,29 @@ void print(const ComparisonResult& result) {
   print_protocol(result.model, result.seconds);
 }
 
-Status not_finite(const std::string& model) {
-  return corrupt(model + " computes logits that are not finite, so it has no perplexity");
-}
-
-// What both kinds of evaluation start from.
-struct Inputs {
-  EvalOptions eval;
-  std::unique_ptr<Model> model;
-  std::unique_ptr<Tokenizer> tokenizer;
-  std::string text;
-  std::optional<Json> overlap;
-};
-
-template <typename R>
-void report(const R& result, const Inputs& inputs, const Options& options) {
-  if (inputs.overlap) warn_of_overlap(*inputs.overlap, options);
-  if (options.json) {
-    Json json = to_json(result, options);
-    json["calibration_overlap"] = inputs.overlap.value_or(Json());
-    fmt::print("{}\n", json.dump(2));
-  } else {
-    print(result);
-  }
-}
-
-Status run_comparison(Inputs& inputs, const Options& options) {
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> reference,
-                             Model::open(options.reference));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> reference_tokenizer,
-                             Tokenizer::open(options.reference, options.tokenizer_pre));
-  ThreadPool pool(thread_count(options.threads));
-  ProgressBar bar("comparing");
-  inputs.eval.progress = [&bar](int64_t done, int64_t total) { bar.update(done, total); };
-  COLDPRESS_ASSIGN_OR_RETURN(
-      const ComparisonResult result,
-      evaluate_comparison(*inputs.model, *inputs.tokenizer, *reference, *reference_tokenizer,
-                          inputs.text, inputs.eval, pool));
-  bar.finish();
-  if (!std::isfinite(result.reference.mean_nll)) return not_finite(options.reference);
-  if (!std::isfinite(result.forward.mean)) return not_finite(options.model);
-  report(result, inputs, options);
-  return {};
-}
-
-Status run_perplexity(Inputs& inputs, const Options& options) {
-  ThreadPool pool(thread_count(options.threads));
-  ProgressBar bar("evaluating");
-  inputs.eval.progress = [&bar](int64_t done, int64_t total) { bar.update(done, total); };
-  COLDPRESS_ASSIGN_OR_RETURN(
-      const EvalResult result,
-      evaluate_perplexity(*inputs.model, *inputs.tokenizer, inputs.text, inputs.eval, pool));
-  bar.finish();
-  if (!std::isfinite(result.mean_nll)) return not_finite(options.model);
-  report(result, inputs, options);
-  return {};
-}
-
 Status run_eval(const Options& options) {
-  Inputs inputs;
-  COLDPRESS_ASSIGN_OR_RETURN(inputs.eval.protocol, protocol_from_name(options.protocol));
-  inputs.eval.max_windows = options.windows;
-  COLDPRESS_ASSIGN_OR_RETURN(const std::filesystem::path path, resolve_text(options.text));
-  COLDPRESS_ASSIGN_OR_RETURN(inputs.model, Model::open(options.model));
-  COLDPRESS_ASSIGN_OR_RETURN(inputs.tokenizer,
-                             Tokenizer::open(options.model, options.tokenizer_pre));
-  COLDPRESS_ASSIGN_OR_RETURN(inputs.text, read_text_file(path));
-  COLDPRESS_ASSIGN_OR_RETURN(inputs.overlap, overlap_of(options, *inputs.tokenizer, inputs.text));
-  return options.kl ? run_comparison(inputs, options) : run_perplexity(inputs, options);
+  ProgressBar bar(options.kl ? "comparing" : "evaluating");
+  EvaluateJob job;
+  job.model = options.model;
+  job.reference = options.reference;
+  job.text = options.text;
+  COLDPRESS_ASSIGN_OR_RETURN(job.text_file, resolve_text(options.text));
+  job.protocol = options.protocol;
+  job.tokenizer_pre = options.tokenizer_pre;
+  job.windows = options.windows;
+  job.threads = thread_count(options.threads);
+  job.progress = [&bar](int64_t done, int64_t total) { bar.update(done, total); };
+  COLDPRESS_ASSIGN_OR_RETURN(const Evaluation evaluation, evaluate_model(job));
+  bar.finish();
+  if (evaluation.overlap) warn_of_overlap(*evaluation.overlap, options);
+  if (options.json) {
+    fmt::print("{}\n", evaluation_to_json(job, evaluation).dump(2));
+  } else if (evaluation.comparison) {
+    print(*evaluation.comparison);
+  } else {
+    print(evaluation.model);
+  }
+  return {};
 }
 
 }  // namespace

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "export/table.h"
-#include "pipeline/conversion_manifest.h"
 
 namespace coldpress::cli {
 
@@ -34,18 +33,8 @@ void add_format_options(CLI::App& verb, PressOptions& options) {
 }
 
 void note_given_types(const CLI::App& verb, PressOptions& options) {
-  options.says_dense_type = verb.get_option("--dense-type")->count() > 0;
-  options.says_scale_type = verb.get_option("--scale-type")->count() > 0;
-}
-
-void settle_code_types(const Model& model, PressOptions& options) {
-  Recipe& recipe = options.recipe;
-  if (recipe.code_format.empty()) return;
-  if (!options.says_dense_type) {
-    const DType natural = natural_dense_type(model);
-    recipe.dense_type = natural == DType::kBF16 ? natural : DType::kF16;
-  }
-  if (!options.says_scale_type) recipe.grid.scale_type = recipe.dense_type;
+  options.given.dense = verb.get_option("--dense-type")->count() > 0;
+  options.given.scale = verb.get_option("--scale-type")->count() > 0;
 }
 
 }  // namespace coldpress::cli

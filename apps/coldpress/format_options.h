@@ -3,8 +3,6 @@
 
 #include <CLI/CLI.hpp>
 
-#include "base/status.h"
-#include "model/model.h"
 #include "press_options.h"
 
 namespace coldpress::cli {
@@ -13,8 +11,5 @@ namespace coldpress::cli {
 void add_format_options(CLI::App& verb, PressOptions& options);
 // To be called when the line is parsed: notes which types it gives.
 void note_given_types(const CLI::App& verb, PressOptions& options);
-// A folder of codes keeps the source's own type, unless the line says another: loaders multiply in
-// it, so scales have it too.
-void settle_code_types(const Model& model, PressOptions& options);
 
 }  // namespace coldpress::cli

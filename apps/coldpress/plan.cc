@@ -84,7 +84,7 @@ Status run_plan_verb(PressOptions options) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
   COLDPRESS_ASSIGN_OR_RETURN(const std::optional<Imatrix> imatrix,
                              read_imatrix_option(*model, options));
-  settle_code_types(*model, options);
+  settle_code_types(*model, options.given, &options.recipe);
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
                              make_plan(*model, options.recipe, thread_count(options.threads)));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, options.target, {}));

@@ -1,15 +1,13 @@
 #include "press_options.h"
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
-#include <utility>
 #include <vector>
 
-#include "calibration/imatrix_grams.h"
 #include "calibration/sources.h"
 #include "catalogue.h"
 #include "common_options.h"
+#include "pipeline/quantize_model.h"
 #include "tokenizer/tokenizer.h"
 
 namespace coldpress::cli {
@@ -35,16 +33,7 @@ void add_imatrix_option(CLI::App& verb, PressOptions& options) {
 }
 
 Result<std::optional<Imatrix>> read_imatrix_option(const Model& model, PressOptions& options) {
-  if (options.imatrix.empty()) return std::optional<Imatrix>();
-  COLDPRESS_ASSIGN_OR_RETURN(Imatrix imatrix, read_imatrix(options.imatrix));
-  COLDPRESS_RETURN_IF_ERROR(ImatrixGrams::create(model, imatrix, options.imatrix).status());
-  options.recipe.propagate = false;  // no inputs, so no distance between them
-  options.recipe.samples = std::max<int64_t>(1, imatrix.chunks);
-  options.recipe.seqlen = std::max<int64_t>(2, imatrix.chunk_size);
-  if (const int64_t context = model.config().context; context > 0) {
-    options.recipe.seqlen = std::min(options.recipe.seqlen, context);
-  }
-  return std::optional<Imatrix>(std::move(imatrix));
+  return read_imatrix_for(model, options.imatrix, &options.recipe);
 }
 
 void add_press_options(CLI::App& verb, PressOptions& options) {

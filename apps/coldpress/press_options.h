@@ -11,6 +11,7 @@
 #include "calibration/windows.h"
 #include "hessian/imatrix.h"
 #include "model/model.h"
+#include "pipeline/quantize_model.h"
 #include "pipeline/recipe.h"
 #include "pipeline/target.h"
 
@@ -29,8 +30,7 @@ struct PressOptions {
   bool json = false;
   Recipe recipe;
   Target target;
-  bool says_dense_type = false;  // whether the option was given
-  bool says_scale_type = false;
+  GivenTypes given;
 };
 
 // Adds every option to `verb`; `options` must outlive the parse.

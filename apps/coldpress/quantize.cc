@@ -1,30 +1,21 @@
 // coldpress quantize: the plan, carried out, written and proven.
 #include <fmt/format.h>
 
-#include <chrono>
-#include <filesystem>
 #include <memory>
-#include <optional>
 #include <string>
-#include <vector>
+#include <utility>
 
-#include "calibration/imatrix_grams.h"
-#include "export/export.h"
+#include "catalogue.h"
 #include "format_options.h"
-#include "memory.h"
 #include "output_options.h"
-#include "pipeline/driver.h"
-#include "pipeline/manifest.h"
+#include "pipeline/quantize_model.h"
 #include "press_options.h"
-#include "report/record.h"
 #include "terminal.h"
 #include "type_options.h"
 #include "verbs.h"
 
 namespace coldpress::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr const char* kExamples =
     "coldpress quantize Llama-3.2-1B --bits 4 --group 128 -o pressed-4bit\n"
@@ -33,14 +24,6 @@ constexpr const char* kExamples =
     "--target vllm --calibration my-text.txt --samples 8 --seqlen 128 -o for-vllm\n"
     "coldpress quantize model.gguf --bits 3 --calibration my-text.txt --samples 8 --seqlen 128 -o "
     "pressed.gguf";
-
-std::vector<std::string> quantised_names(const Plan& plan) {
-  std::vector<std::string> names;
-  for (const PlannedTensor& tensor : plan.tensors) {
-    if (tensor.action == TensorAction::kQuantise) names.push_back(tensor.name);
-  }
-  return names;
-}
 
 void print_summary(const Json& manifest, const std::string& out) {
   const Json& result = manifest["result"];
@@ -63,84 +46,30 @@ void print_summary(const Json& manifest, const std::string& out) {
              human_bytes(manifest["peak_rss_bytes"].get<double>()));
 }
 
-// What a run is calibrated on: windows of text, or a file of diagonals.
-struct Calibration {
-  CalibrationWindows windows;
-  std::optional<Imatrix> imatrix;
-};
-
-Result<RunReport> press_model(const Model& model, const Plan& plan, const Calibration& calibration,
-                              const std::string& imatrix_path, const DriverHooks& hooks,
-                              ThreadPool& pool) {
-  if (!calibration.imatrix) return run_plan(model, plan, calibration.windows, hooks, pool);
-  COLDPRESS_ASSIGN_OR_RETURN(ImatrixGrams grams,
-                             ImatrixGrams::create(model, *calibration.imatrix, imatrix_path));
-  return run_plan(model, plan, grams, hooks, pool);
-}
-
-// In place of what a manifest says of calibration windows.
-Json imatrix_json(const Imatrix& imatrix, const std::string& name) {
-  return {{"imatrix", name},
-          {"datasets", imatrix.datasets},
-          {"entries", imatrix.entries.size()},
-          {"windows", imatrix.chunks},
-          {"tokens", imatrix.chunks * imatrix.chunk_size}};
-}
-
-Status run_quantize(PressOptions options) {
-  const auto start = Clock::now();
-  const int threads = thread_count(options.threads);
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
-  Calibration calibration;
-  COLDPRESS_ASSIGN_OR_RETURN(calibration.imatrix, read_imatrix_option(*model, options));
-  settle_code_types(*model, options);
-  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, options.recipe, threads));
-  COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, options.target, options.out));
-  ExportRequest request{*model,
-                        options.out,
-                        options.recipe.dense_type,
-                        quantised_names(plan),
-                        COLDPRESS_VERSION,
-                        options.tokenizer_pre};
-  request.split_bytes = options.split_bytes;
-  request.shard_bytes = options.shard_bytes;
-  request.code_format = options.recipe.code_format;
-  request.grid = options.recipe.grid;
-  for (const PlannedTensor& tensor : plan.tensors) {
-    if (tensor.ggml_type >= 0) request.block_types[tensor.name] = tensor.ggml_type;
-  }
-  if (!options.recipe.types.mix.empty()) {
-    COLDPRESS_ASSIGN_OR_RETURN(const Mix mix, find_mix(options.recipe.types.mix));
-    request.gguf_file_type = mix.file_type;
-  }
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
-  if (!calibration.imatrix) {
-    COLDPRESS_ASSIGN_OR_RETURN(calibration.windows, read_windows(options));
-  }
-
-  ThreadPool pool(threads);
+Status run_quantize(const PressOptions& options) {
   ProgressBar bar("pressing");
-  DriverHooks hooks;
-  hooks.put = [&sink](const std::string& name, const PressedTensor& tensor) {
-    return sink->put(name, tensor);
-  };
-  hooks.progress = [&bar](const Progress& p) {
+  QuantizeJob job;
+  job.model = options.model;
+  job.out = options.out;
+  job.calibration = options.calibration;
+  job.find_text = resolve_text;
+  job.imatrix = options.imatrix;
+  job.seed = options.seed;
+  job.tokenizer_pre = options.tokenizer_pre;
+  job.split_bytes = options.split_bytes;
+  job.shard_bytes = options.shard_bytes;
+  job.target = options.target;
+  job.given = options.given;
+  job.threads = thread_count(options.threads);
+  job.version = COLDPRESS_VERSION;
+  job.recipe = options.recipe;
+  job.progress = [&bar](const Progress& p) {
     bar.update(p.done, p.total,
                fmt::format("block {}/{}, error {:.4f}", p.block + 1, p.blocks, p.mean_error));
+    return true;
   };
-  COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
-                             press_model(*model, plan, calibration, options.imatrix, hooks, pool));
+  COLDPRESS_ASSIGN_OR_RETURN(const Json manifest, quantize_model(std::move(job)));
   bar.finish();
-
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  Json manifest = make_manifest(*model, plan, calibration.windows, report,
-                                {COLDPRESS_VERSION, threads, peak_rss_bytes(), seconds});
-  if (calibration.imatrix) {
-    manifest["calibration"] = imatrix_json(*calibration.imatrix, options.imatrix);
-    manifest["flops"]["forward"] = manifest["flops"]["gram"] = 0;
-  }
-  record_output(sink->tensors(), &manifest);
-  COLDPRESS_RETURN_IF_ERROR(sink->finish({manifest.dump(2), reproducible_part(manifest).dump()}));
   if (options.json) {
     fmt::print("{}\n", manifest.dump(2));
   } else {

@@ -11,6 +11,7 @@
 #include "model/extras.h"
 #include "pipeline/plan_codes.h"
 #include "pipeline/plan_types.h"
+#include "solver/check_options.h"
 #include "solver/outliers.h"
 #include "solver/table.h"
 
@@ -41,40 +42,6 @@ std::map<std::string, Place> linear_places(const Model& model) {
 // Multiply-adds of one window's causal attention in one block, times two.
 double attention_flops(const ModelConfig& c, int64_t length) {
   return 2.0 * static_cast<double>(length * length * c.heads * c.head_dim);
-}
-
-Status check_outliers(const Recipe& recipe, const SolverMethod& method) {
-  const double fraction = recipe.solver.outlier_fraction;
-  if (!(fraction >= 0 && fraction <= 0.5)) {
-    return invalid_argument(
-        fmt::format("--outliers {:g} is not possible; use a fraction from 0 to 0.5", fraction));
-  }
-  if (fraction == 0 && recipe.solver.outlier_mode != OutlierMode::kUnstructured) {
-    return invalid_argument("--outlier-mode says which outliers to keep; it needs --outliers");
-  }
-  if (method.takes_outliers == (fraction > 0)) return {};
-  if (method.takes_outliers) {
-    return invalid_argument(
-        fmt::format("--method {} needs --outliers, the fraction of the weights to keep beside the "
-                    "grid, such as 0.01",
-                    recipe.method));
-  }
-  std::string able;
-  for (const SolverMethod* m : solver_table()) {
-    if (m->takes_outliers) able += (able.empty() ? "" : " or ") + std::string(m->name);
-  }
-  return invalid_argument(
-      fmt::format("--outliers is not possible with --method {}; use {}", recipe.method, able));
-}
-
-// The method to start from; null where the recipe names none.
-Result<const SolverMethod*> find_init(const Recipe& recipe, const SolverMethod& method) {
-  if (recipe.init.empty()) return static_cast<const SolverMethod*>(nullptr);
-  if (!method.takes_init) {
-    return invalid_argument(
-        fmt::format("--method {} has its own start; --init is for quantease", recipe.method));
-  }
-  return find_solver_on_grid(recipe.init, "--init");
 }
 
 using Types = std::map<std::string, SourceType>;
@@ -216,8 +183,8 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   COLDPRESS_RETURN_IF_ERROR(check_types(recipe));
   COLDPRESS_RETURN_IF_ERROR(check_code_recipe(model, recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(recipe.method));
-  COLDPRESS_RETURN_IF_ERROR(check_outliers(recipe, *method));
-  COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* init, find_init(recipe, *method));
+  COLDPRESS_RETURN_IF_ERROR(check_outliers(*method, recipe.solver));
+  COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* init, find_init(recipe.init, *method));
   const ModelConfig& config = model.config();
   if (recipe.samples < 1 || recipe.seqlen < 2) {
     return invalid_argument("calibration needs --samples of at least 1 and --seqlen of at least 2");

@@ -12,25 +12,10 @@
 #include "pipeline/propagation.h"
 #include "solver/batch.h"
 #include "solver/bound.h"
-#include "solver/strip.h"
+#include "solver/fit_grid.h"
 
 namespace coldpress {
 namespace {
-
-// Ranges for all rows; rows are independent, so strips of them are fitted in parallel.
-QuantGrid fit_grid(const Run& run, const GridFit& fit, View2<const float> w,
-                   const std::vector<float>& h_diag) {
-  const std::vector<StripRange> strips = cut_into_strips(w.rows);
-  std::vector<QuantGrid> parts(strips.size());
-  run.pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
-    const StripRange r = strips[static_cast<std::size_t>(s)];
-    parts[static_cast<std::size_t>(s)] =
-        fit.kind->fit(fit.options, w.row_range(r.row0, r.rows), h_diag);
-  });
-  QuantGrid grid = parts.front().shell(w.rows);
-  for (std::size_t s = 0; s < strips.size(); ++s) grid.take_rows(parts[s], strips[s].row0);
-  return grid;
-}
 
 TensorReport report_of(Run& run, const TapPlace& place, const Job& job,
                        const LayerSolution& solution) {
@@ -52,9 +37,7 @@ TensorReport report_of(Run& run, const TapPlace& place, const Job& job,
   if (solution.energy > 0) {
     const Stopwatch watch(&run.report.seconds.bound);
     const double bits = job.planned->grid.bits + t.side_bits_per_weight;
-    TapHessian& h = *job.hessian;
-    t.bound =
-        h.scale() * h.scale() * rate_distortion_bound(job.w, h.spectrum(), bits) / solution.energy;
+    t.bound = relative_bound(job.w, *job.hessian, bits, solution.energy);
   }
   return t;
 }
@@ -119,7 +102,7 @@ Status press(Run& run, const SolverMethod& method, const TapPlace& place,
     const Stopwatch watch(&run.report.seconds.solve);
     grids.reserve(jobs.size());
     for (const Job& job : jobs) {
-      grids.push_back(fit_grid(run, job.fit, job.w, job.hessian->diagonal()));
+      grids.push_back(fit_grid(job.fit, job.w, job.hessian->diagonal(), run.pool));
       problems.push_back({job.w, job.hessian, &grids.back(), {}, &job.fit});
     }
     solutions = solve_batch(problems, method, run.plan.recipe.solver, run.pool);

@@ -37,4 +37,9 @@ double rate_distortion_bound(View2<const float> w, const std::vector<float>& spe
   return variance * distortion;
 }
 
+double relative_bound(View2<const float> w, TapHessian& hessian, double bits, double energy) {
+  return hessian.scale() * hessian.scale() * rate_distortion_bound(w, hessian.spectrum(), bits) /
+         energy;
+}
+
 }  // namespace coldpress

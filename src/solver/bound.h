@@ -5,10 +5,14 @@
 #include <vector>
 
 #include "base/view.h"
+#include "solver/tap_hessian.h"
 
 namespace coldpress {
 
 // spectrum: eigenvalues of H, any unit; the result is in that unit times W's squared.
 double rate_distortion_bound(View2<const float> w, const std::vector<float>& spectrum, double bits);
+
+// The same as a share of `energy` = tr(W H W^T), which must be positive.
+double relative_bound(View2<const float> w, TapHessian& hessian, double bits, double energy);
 
 }  // namespace coldpress

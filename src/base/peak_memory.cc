@@ -1,8 +1,8 @@
-#include "memory.h"
+#include "base/peak_memory.h"
 
 #include <sys/resource.h>
 
-namespace coldpress::cli {
+namespace coldpress {
 
 int64_t peak_rss_bytes() {
   rusage usage{};
@@ -10,4 +10,4 @@ int64_t peak_rss_bytes() {
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;
 }
 
-}  // namespace coldpress::cli
+}  // namespace coldpress

@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace coldpress::cli {
+namespace coldpress {
 
 // The most memory it has held so far, mapped pages included.
 int64_t peak_rss_bytes();
 
-}  // namespace coldpress::cli
+}  // namespace coldpress

@@ -1,0 +1,10 @@
+// Which coldpress this is.
+#pragma once
+
+#include <string>
+
+namespace coldpress {
+
+std::string version();  // "0.1.0"
+
+}  // namespace coldpress

@@ -1,0 +1,139 @@
+#include "pipeline/quantize_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "base/peak_memory.h"
+#include "calibration/imatrix_grams.h"
+#include "calibration/sources.h"
+#include "export/export.h"
+#include "pipeline/conversion_manifest.h"
+#include "pipeline/manifest.h"
+#include "report/record.h"
+#include "tokenizer/tokenizer.h"
+
+namespace coldpress {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// What a run is calibrated on: windows of text, or a file of diagonals.
+struct Calibration {
+  CalibrationWindows windows;
+  std::optional<Imatrix> imatrix;
+};
+
+Result<CalibrationWindows> read_windows(const QuantizeJob& job) {
+  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
+                             parse_calibration_sources(job.calibration, job.find_text));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                             Tokenizer::open(job.model, job.tokenizer_pre));
+  const CalibrationRequest request = {job.recipe.samples, job.recipe.seqlen, job.seed};
+  return read_calibration(sources, request, *tokenizer);
+}
+
+Result<ExportRequest> export_request(const QuantizeJob& job, const Model& model, const Plan& plan) {
+  ExportRequest request{model, job.out, job.recipe.dense_type, {}, job.version, job.tokenizer_pre};
+  request.split_bytes = job.split_bytes;
+  request.shard_bytes = job.shard_bytes;
+  request.code_format = job.recipe.code_format;
+  request.grid = job.recipe.grid;
+  for (const PlannedTensor& tensor : plan.tensors) {
+    if (tensor.action == TensorAction::kQuantise) request.quantised.push_back(tensor.name);
+    if (tensor.ggml_type >= 0) request.block_types[tensor.name] = tensor.ggml_type;
+  }
+  if (!job.recipe.types.mix.empty()) {
+    COLDPRESS_ASSIGN_OR_RETURN(const Mix mix, find_mix(job.recipe.types.mix));
+    request.gguf_file_type = mix.file_type;
+  }
+  return request;
+}
+
+Result<RunReport> press_model(const QuantizeJob& job, const Model& model, const Plan& plan,
+                              const Calibration& calibration, const DriverHooks& hooks,
+                              ThreadPool& pool) {
+  if (!calibration.imatrix) return run_plan(model, plan, calibration.windows, hooks, pool);
+  COLDPRESS_ASSIGN_OR_RETURN(ImatrixGrams grams,
+                             ImatrixGrams::create(model, *calibration.imatrix, job.imatrix));
+  return run_plan(model, plan, grams, hooks, pool);
+}
+
+// In place of what a manifest says of calibration windows.
+Json imatrix_json(const Imatrix& imatrix, const std::string& name) {
+  return {{"imatrix", name},
+          {"datasets", imatrix.datasets},
+          {"entries", imatrix.entries.size()},
+          {"windows", imatrix.chunks},
+          {"tokens", imatrix.chunks * imatrix.chunk_size}};
+}
+
+}  // namespace
+
+Result<std::optional<Imatrix>> read_imatrix_for(const Model& model, const std::string& path,
+                                                Recipe* recipe) {
+  if (path.empty()) return std::optional<Imatrix>();
+  COLDPRESS_ASSIGN_OR_RETURN(Imatrix imatrix, read_imatrix(path));
+  COLDPRESS_RETURN_IF_ERROR(ImatrixGrams::create(model, imatrix, path).status());
+  recipe->propagate = false;  // no inputs, so no distance between them
+  recipe->samples = std::max<int64_t>(1, imatrix.chunks);
+  recipe->seqlen = std::max<int64_t>(2, imatrix.chunk_size);
+  if (const int64_t context = model.config().context; context > 0) {
+    recipe->seqlen = std::min(recipe->seqlen, context);
+  }
+  return std::optional<Imatrix>(std::move(imatrix));
+}
+
+void settle_code_types(const Model& model, const GivenTypes& given, Recipe* recipe) {
+  if (recipe->code_format.empty()) return;
+  if (!given.dense) {
+    const DType natural = natural_dense_type(model);
+    recipe->dense_type = natural == DType::kBF16 ? natural : DType::kF16;
+  }
+  if (!given.scale) recipe->grid.scale_type = recipe->dense_type;
+}
+
+Result<Json> quantize_model(QuantizeJob job) {
+  const auto start = Clock::now();
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(job.model));
+  Calibration calibration;
+  COLDPRESS_ASSIGN_OR_RETURN(calibration.imatrix,
+                             read_imatrix_for(*model, job.imatrix, &job.recipe));
+  settle_code_types(*model, job.given, &job.recipe);
+  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, job.recipe, job.threads));
+  COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, job.target, job.out));
+  COLDPRESS_ASSIGN_OR_RETURN(const ExportRequest request, export_request(job, *model, plan));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
+  if (!calibration.imatrix) {
+    COLDPRESS_ASSIGN_OR_RETURN(calibration.windows, read_windows(job));
+  }
+
+  ThreadPool pool(job.threads);
+  bool is_stopped = false;
+  const auto stopped = [&job] { return io_error("stopped before " + job.out + " was complete"); };
+  DriverHooks hooks;
+  hooks.put = [&](const std::string& name, const PressedTensor& tensor) {
+    return is_stopped ? stopped() : sink->put(name, tensor);
+  };
+  if (job.progress) {
+    hooks.progress = [&](const Progress& p) { is_stopped = is_stopped || !job.progress(p); };
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
+                             press_model(job, *model, plan, calibration, hooks, pool));
+  if (is_stopped) return stopped();
+
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  Json manifest = make_manifest(*model, plan, calibration.windows, report,
+                                {job.version, job.threads, peak_rss_bytes(), seconds});
+  if (calibration.imatrix) {
+    manifest["calibration"] = imatrix_json(*calibration.imatrix, job.imatrix);
+    manifest["flops"]["forward"] = manifest["flops"]["gram"] = 0;
+  }
+  record_output(sink->tensors(), &manifest);
+  COLDPRESS_RETURN_IF_ERROR(sink->finish({manifest.dump(2), reproducible_part(manifest).dump()}));
+  return manifest;
+}
+
+}  // namespace coldpress
