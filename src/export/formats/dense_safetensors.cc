@@ -58,7 +58,8 @@ class SafetensorsSink final : public DenseSink {
     }
     // The folder's weights are dense now.
     const bool packed = model.source_is_quantised() || !model.set_aside().empty();
-    COLDPRESS_RETURN_IF_ERROR(copy_hf_sidecars(model.path(), work_path(), dense_type, packed));
+    COLDPRESS_RETURN_IF_ERROR(
+        copy_hf_sidecars(model.path(), work_path(), dense_type, packed, model.config()));
     if (writers_.contains(kSingleShard)) return {};
     uint64_t total = 0;
     std::map<std::string, std::string> shard_of;
