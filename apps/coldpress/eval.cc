@@ -17,6 +17,8 @@
 #include "io/json.h"
 #include "report/read_manifest.h"
 #include "terminal.h"
+#include "transform/transformed_model.h"
+#include "transform_options.h"
 #include "verbs.h"
 
 namespace coldpress::cli {
@@ -35,6 +37,7 @@ struct Options {
   std::string text;
   std::string protocol;
   std::string tokenizer_pre;
+  TransformOptions low_bits;  // in place of what the model says
   int64_t windows = 0;
   int threads = 0;
   bool json = false;
@@ -148,21 +151,33 @@ Status not_finite(const std::string& model) {
 // What both kinds of evaluation start from.
 struct Inputs {
   EvalOptions eval;
-  std::unique_ptr<Model> model;
+  std::unique_ptr<Model> source;
+  std::unique_ptr<Model> model;  // the source, with the low-bit settings asked for
   std::unique_ptr<Tokenizer> tokenizer;
   std::string text;
   std::optional<Json> overlap;
 };
+
+// What was rounded on the way.
+void print_online(const OnlineParts& online) {
+  const auto bits = [](const LowBits& how) {
+    return how.bits == 0 ? "as they are" : fmt::format("of {} bits", how.bits);
+  };
+  if (online.activations.bits == 0 && online.kv.bits == 0) return;
+  fmt::print("activations {}, keys and values {}\n", bits(online.activations), bits(online.kv));
+}
 
 template <typename R>
 void report(const R& result, const Inputs& inputs, const Options& options) {
   if (inputs.overlap) warn_of_overlap(*inputs.overlap, options);
   if (options.json) {
     Json json = to_json(result, options);
+    json["online"] = online_to_json(inputs.model->config().online);
     json["calibration_overlap"] = inputs.overlap.value_or(Json());
     fmt::print("{}\n", json.dump(2));
   } else {
     print(result);
+    print_online(inputs.model->config().online);
   }
 }
 
@@ -203,7 +218,9 @@ Status run_eval(const Options& options) {
   COLDPRESS_ASSIGN_OR_RETURN(inputs.eval.protocol, protocol_from_name(options.protocol));
   inputs.eval.max_windows = options.windows;
   COLDPRESS_ASSIGN_OR_RETURN(const std::filesystem::path path, resolve_text(options.text));
-  COLDPRESS_ASSIGN_OR_RETURN(inputs.model, Model::open(options.model));
+  COLDPRESS_ASSIGN_OR_RETURN(inputs.source, Model::open(options.model));
+  COLDPRESS_ASSIGN_OR_RETURN(
+      inputs.model, TransformedModel::create(*inputs.source, options.low_bits, DType::kF32));
   COLDPRESS_ASSIGN_OR_RETURN(inputs.tokenizer,
                              Tokenizer::open(options.model, options.tokenizer_pre));
   COLDPRESS_ASSIGN_OR_RETURN(inputs.text, read_text_file(path));
@@ -231,6 +248,7 @@ void add_eval(CLI::App& app, Run& run) {
       "--kl", options->kl, "Kullback-Leibler divergence from --reference, and top-1 agreement");
   reference->needs(kl);
   kl->needs(reference);
+  add_low_bit_options(*verb, options->low_bits);
   add_tokenizer_pre_option(*verb, options->tokenizer_pre);
   verb->add_option("--threads", options->threads, "Threads (default: all cores)")
       ->check(CLI::PositiveNumber);

@@ -10,15 +10,18 @@
 #include "calibration/sources.h"
 #include "catalogue.h"
 #include "common_options.h"
+#include "io/file.h"
+#include "pipeline/presets.h"
 #include "tokenizer/tokenizer.h"
+#include "transform_options.h"
 
 namespace coldpress::cli {
 
 void add_calibration_options(CLI::App& verb, PressOptions& options) {
-  verb.add_option("--calibration", options.calibration,
+  verb.add_option("--calibration", options.recipe.calibration,
                   "Text or JSONL file, or a name known to fetch; several with weights: A:0.6,B:0.4")
       ->capture_default_str();
-  verb.add_option("--seed", options.seed,
+  verb.add_option("--seed", options.recipe.calibration_seed,
                   "Choose the windows at random by this seed (default: the first ones)");
   verb.add_option("--samples", options.recipe.samples, "Calibration windows")
       ->capture_default_str();
@@ -36,6 +39,11 @@ void add_imatrix_option(CLI::App& verb, PressOptions& options) {
 
 Result<std::optional<Imatrix>> read_imatrix_option(const Model& model, PressOptions& options) {
   if (options.imatrix.empty()) return std::optional<Imatrix>();
+  if (!options.recipe.transform.empty()) {
+    return invalid_argument(
+        "--imatrix knows inputs only as they are in the source; transforms and low-bit activations "
+        "need a text, by --calibration");
+  }
   COLDPRESS_ASSIGN_OR_RETURN(Imatrix imatrix, read_imatrix(options.imatrix));
   COLDPRESS_RETURN_IF_ERROR(ImatrixGrams::create(model, imatrix, options.imatrix).status());
   options.recipe.propagate = false;  // no inputs, so no distance between them
@@ -47,12 +55,57 @@ Result<std::optional<Imatrix>> read_imatrix_option(const Model& model, PressOpti
   return std::optional<Imatrix>(std::move(imatrix));
 }
 
+namespace {
+
+// --preset and --recipe.
+void add_recipe_options(CLI::App& verb, Recipe& recipe) {
+  const auto refuse_bad = [](const char* option, const Status& status) {
+    if (!status.ok()) throw CLI::ValidationError(option, status.message());
+  };
+  std::string names;
+  for (const Preset& preset : presets()) {
+    names += (names.empty() ? "" : ", ") + std::string(preset.name);
+  }
+  CLI::Option* preset = verb.add_option_function<std::string>(
+                                "--preset",
+                                [&recipe, refuse_bad](const std::string& name) {
+                                  refuse_bad("--preset", apply_preset(name, recipe));
+                                },
+                                "A recipe by name, which other options change: " + names)
+                            ->type_name("NAME");
+  CLI::Option* file = verb.add_option_function<std::string>(
+                              "--recipe",
+                              [&recipe, refuse_bad](const std::string& path) {
+                                const auto text = read_text_file(path);
+                                refuse_bad("--recipe", text.status());
+                                refuse_bad("--recipe", apply_recipe_text(*text, path, recipe));
+                              },
+                              "A recipe in TOML, or the manifest of a run to repeat, which other "
+                              "options change")
+                          ->type_name("FILE");
+  preset->excludes(file);
+}
+
+// --bits, or what stands for it.
+void require_bits(CLI::App& verb) {
+  verb.parse_complete_callback([&verb] {
+    std::size_t given = 0;
+    for (const char* option : {"--bits", "--type", "--preset", "--recipe"}) {
+      if (const CLI::Option* o = verb.get_option_no_throw(option)) given += o->count();
+    }
+    const bool types = verb.get_option_no_throw("--type") != nullptr;
+    if (given == 0) throw CLI::RequiredError(types ? "--bits or --type" : "--bits");
+  });
+}
+
+}  // namespace
+
 void add_press_options(CLI::App& verb, PressOptions& options) {
   Recipe& recipe = options.recipe;
   verb.add_option("MODEL", options.model, "Hugging Face folder or .gguf file")->required();
-  verb.add_option("--bits", recipe.grid.bits, "Bits per weight, 2 to 8")
-      ->required()
-      ->check(CLI::Range(2, 8));
+  // First, so that whatever else is said overrides them: callbacks run in this order.
+  add_recipe_options(verb, recipe);
+  verb.add_option("--bits", recipe.grid.bits, "Bits per weight, 2 to 8")->check(CLI::Range(2, 8));
   verb.add_option("--grid", recipe.grid.kind, "affine (integers), nf4 or fp4")
       ->capture_default_str();
   verb.add_option_function<std::string>(
@@ -98,6 +151,8 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
                 "Each linear makes good what it can of the errors before it, for a second forward "
                 "pass (default)");
   add_range_options(verb, recipe.grid);
+  add_transform_options(verb, recipe.transform);
+  add_low_bit_options(verb, recipe.transform);
   add_calibration_options(verb, options);
   add_tokenizer_pre_option(verb, options.tokenizer_pre);
   add_float_type_option(verb, "--dense-type", "How the result is stored", [&recipe](DType type) {
@@ -106,14 +161,21 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
   verb.add_option("--threads", options.threads, "Threads (default: all cores)")
       ->check(CLI::PositiveNumber);
   verb.add_flag("--json", options.json, "Print JSON for machines");
+  require_bits(verb);
+}
+
+Result<std::unique_ptr<TransformedModel>> open_transformed(const Model& source,
+                                                           const Recipe& recipe) {
+  return TransformedModel::create(source, recipe.transform, recipe.dense_type);
 }
 
 Result<CalibrationWindows> read_windows(const PressOptions& options) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
-                             parse_calibration_sources(options.calibration, resolve_text));
+                             parse_calibration_sources(options.recipe.calibration, resolve_text));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                              Tokenizer::open(options.model, options.tokenizer_pre));
-  const CalibrationRequest request = {options.recipe.samples, options.recipe.seqlen, options.seed};
+  const CalibrationRequest request = {options.recipe.samples, options.recipe.seqlen,
+                                      options.recipe.calibration_seed};
   return read_calibration(sources, request, *tokenizer);
 }
 

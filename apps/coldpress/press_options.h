@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -12,18 +13,17 @@
 #include "hessian/imatrix.h"
 #include "model/model.h"
 #include "pipeline/recipe.h"
+#include "transform/transformed_model.h"
 
 namespace coldpress::cli {
 
 struct PressOptions {
   std::string model;
   std::string out;
-  std::string calibration = "c4";
-  std::string imatrix;           // file to use instead of a calibration text; empty: none
-  std::optional<uint64_t> seed;  // of the choice of windows; none: the first ones
-  std::string tokenizer_pre;     // empty: what the model says
-  uint64_t split_bytes = 0;      // quantize only
-  int threads = 0;               // 0: all cores
+  std::string imatrix;        // file to use instead of a calibration text; empty: none
+  std::string tokenizer_pre;  // empty: what the model says
+  uint64_t split_bytes = 0;   // quantize only
+  int threads = 0;            // 0: all cores
   bool json = false;
   Recipe recipe;
 };
@@ -37,6 +37,9 @@ void add_imatrix_option(CLI::App& verb, PressOptions& options);
 // The file of --imatrix, which must have what the model needs, and the recipe's samples and length
 // set to its own; nothing without it.
 Result<std::optional<Imatrix>> read_imatrix_option(const Model& model, PressOptions& options);
+// The model to press: the source as the recipe transforms it. Keeps a reference to `source`.
+Result<std::unique_ptr<TransformedModel>> open_transformed(const Model& source,
+                                                           const Recipe& recipe);
 // The calibration windows that they ask for.
 Result<CalibrationWindows> read_windows(const PressOptions& options);
 

@@ -15,6 +15,7 @@
 #include "pipeline/driver.h"
 #include "pipeline/manifest.h"
 #include "press_options.h"
+#include "press_to_file.h"
 #include "report/record.h"
 #include "terminal.h"
 #include "type_options.h"
@@ -84,10 +85,14 @@ Json imatrix_json(const Imatrix& imatrix, const std::string& name) {
           {"tokens", imatrix.chunks * imatrix.chunk_size}};
 }
 
-Status run_quantize(PressOptions options) {
+}  // namespace
+
+Result<Json> press_to_file(PressOptions options) {
   const auto start = Clock::now();
   const int threads = thread_count(options.threads);
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(options.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
+                             open_transformed(*source, options.recipe));
   Calibration calibration;
   COLDPRESS_ASSIGN_OR_RETURN(calibration.imatrix, read_imatrix_option(*model, options));
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, options.recipe, threads));
@@ -111,10 +116,14 @@ Status run_quantize(PressOptions options) {
   }
 
   ThreadPool pool(threads);
+  COLDPRESS_RETURN_IF_ERROR(model->learn(calibration.windows, pool));
   ProgressBar bar("pressing");
   DriverHooks hooks;
   hooks.put = [&sink](const std::string& name, const PressedTensor& tensor) {
     return sink->put(name, tensor);
+  };
+  hooks.replace = [&model](const std::string& name, MatrixF values) {
+    model->replace(name, std::move(values));
   };
   hooks.progress = [&bar](const Progress& p) {
     bar.update(p.done, p.total,
@@ -133,6 +142,13 @@ Status run_quantize(PressOptions options) {
   }
   record_output(sink->tensors(), &manifest);
   COLDPRESS_RETURN_IF_ERROR(sink->finish({manifest.dump(2), reproducible_part(manifest).dump()}));
+  return manifest;
+}
+
+namespace {
+
+Status run_quantize(const PressOptions& options) {
+  COLDPRESS_ASSIGN_OR_RETURN(const Json manifest, press_to_file(options));
   if (options.json) {
     fmt::print("{}\n", manifest.dump(2));
   } else {
@@ -155,7 +171,7 @@ void add_quantize(CLI::App& app, Run& run) {
       ->required();
   add_split_option(*verb, options->split_bytes);
   verb->callback([=, &run] {
-    options->recipe.types = types->mix;
+    if (!types->mix.mix.empty()) options->recipe.types = types->mix;
     run = [options] { return run_quantize(*options); };
   });
 }
