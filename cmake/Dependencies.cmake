@@ -6,6 +6,13 @@ find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
+# toml++, headers alone.
+find_path(COLDPRESS_TOML toml++/toml.h REQUIRED)
+add_library(coldpress_toml INTERFACE)
+target_include_directories(coldpress_toml SYSTEM INTERFACE ${COLDPRESS_TOML})
+target_compile_definitions(coldpress_toml INTERFACE TOML_EXCEPTIONS=0 TOML_HEADER_ONLY=1)
+add_library(coldpress::toml ALIAS coldpress_toml)
+
 # CBLAS + LAPACKE (OpenBLAS).
 pkg_check_modules(OPENBLAS REQUIRED IMPORTED_TARGET openblas)
 find_library(COLDPRESS_LAPACKE lapacke REQUIRED)

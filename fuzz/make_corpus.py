@@ -177,6 +177,12 @@ def packed_seeds():
                     ("x.g_idx", "I32", [8], b"\0" * 32)])
 
 
+def recipe_seeds():
+    yield "toml", (b'method = "gptq"\n[grid]\nbits = 3\n[roles.ffn_down]\nbits = 4\n[transform]\n'
+                   b'steps = ["r1", "smooth:0.5"]\nactivations = { bits = 4, clip = "search" }\n')
+    yield "json", b'{"recipe": {"types": {"mix": "Q4_K_M", "tensor_types": ["attn_v=q8_0"]}}}'
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     seeds = {"gguf_fuzz": gguf_seeds(), "imatrix_fuzz": imatrix_seeds(), "records_fuzz": records_seeds(),
@@ -184,6 +190,7 @@ def main():
              "packed_fuzz": ((n, json.dumps(c).encode() + b"\n" + safetensors(t))
                              for n, (c, t) in packed_seeds()),
              "unigram_fuzz": ((n, json.dumps(c).encode()) for n, c in unigram_seeds()),
+             "recipe_fuzz": recipe_seeds(),
              "config_fuzz": ((n, json.dumps(c).encode()) for n, c in config_seeds())}
     for target, files in seeds.items():
         (root / target).mkdir(parents=True, exist_ok=True)

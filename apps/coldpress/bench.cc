@@ -13,10 +13,14 @@ void add_bench(CLI::App& app, Run& run) {
                "coldpress bench layers problems.safetensors --ablation\n"
                "coldpress bench model model.gguf --bits 3 --calibration my-text.txt --samples 8 "
                "--seqlen 128\n"
+               "coldpress bench matrix model.gguf --presets w3a16,w4a8-smoothquant --methods "
+               "rtn,gptq --calibration my-text.txt --samples 4 --seqlen 64 --text my-text.txt "
+               "--protocol llama.cpp-512 --windows 1 -o matrix\n"
                "coldpress bench gemm");
   bench->require_subcommand(1);
   add_bench_layers(*bench, run);
   add_bench_model(*bench, run);
+  add_bench_matrix(*bench, run);
   add_bench_gemm(*bench, run);
 }
 

@@ -19,6 +19,7 @@ namespace coldpress::cli {
 void add_bench_gemm(CLI::App& bench, Run& run);
 void add_bench_layers(CLI::App& bench, Run& run);
 void add_bench_model(CLI::App& bench, Run& run);
+void add_bench_matrix(CLI::App& bench, Run& run);
 
 // One captured linear: its weights and the Hessian of its inputs.
 struct BenchProblem {

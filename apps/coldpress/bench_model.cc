@@ -114,10 +114,13 @@ Status run_model(const Options& o) {
     others.push_back(method);
     comparison.methods.push_back(name);
   }
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(o.press.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(o.press.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
+                             open_transformed(*source, o.press.recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, o.press.recipe, threads));
   COLDPRESS_ASSIGN_OR_RETURN(const CalibrationWindows windows, read_windows(o.press));
   ThreadPool pool(threads);
+  COLDPRESS_RETURN_IF_ERROR(model->learn(windows, pool));
   ProgressBar bar("comparing");
   DriverHooks hooks;
   hooks.put = [](const std::string&, const PressedTensor&) { return Status(); };

@@ -13,6 +13,8 @@
 #include "pipeline/conversion_manifest.h"
 #include "report/record.h"
 #include "terminal.h"
+#include "transform/transformed_model.h"
+#include "transform_options.h"
 #include "verbs.h"
 
 namespace coldpress::cli {
@@ -28,18 +30,18 @@ struct Options {
   std::optional<DType> dense_type;
   uint64_t split_bytes = 0;
   uint64_t shard_bytes = 0;
+  TransformOptions transform;
   std::string tokenizer_pre;  // empty: what the model says
   bool json = false;
 };
 
 Status run_convert(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
-  ExportRequest request{*model,
-                        options.out,
-                        options.dense_type.value_or(natural_dense_type(*model)),
-                        {},
-                        COLDPRESS_VERSION};
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(options.model));
+  const DType dense_type = options.dense_type.value_or(natural_dense_type(*source));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
+                             TransformedModel::create(*source, options.transform, dense_type));
+  ExportRequest request{*model, options.out, dense_type, {}, COLDPRESS_VERSION};
   request.all_dense = options.dense_type.has_value();
   request.split_bytes = options.split_bytes;
   request.shard_bytes = options.shard_bytes;
@@ -51,6 +53,7 @@ Status run_convert(const Options& options) {
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     manifest = make_conversion_manifest(*model, request.dense_type, request.all_dense,
                                         {COLDPRESS_VERSION, 1, peak_rss_bytes(), seconds});
+    manifest["transform"] = transforms_to_json(options.transform);
     record_output(sink->tensors(), &manifest);
     return {manifest.dump(2), reproducible_part(manifest).dump()};
   }));
@@ -84,6 +87,7 @@ void add_convert(CLI::App& app, Run& run) {
                         [options](DType type) { options->dense_type = type; });
   add_split_option(*verb, options->split_bytes);
   add_shard_option(*verb, options->shard_bytes);
+  add_transform_options(*verb, options->transform);
   add_tokenizer_pre_option(*verb, options->tokenizer_pre);
   verb->add_flag("--json", options->json, "Print the manifest for machines");
   verb->callback([=, &run] { run = [options] { return run_convert(*options); }; });

@@ -8,6 +8,7 @@
 #include "common_options.h"
 #include "pipeline/evaluate_model.h"
 #include "terminal.h"
+#include "transform_options.h"
 #include "verbs.h"
 
 namespace coldpress::cli {
@@ -26,6 +27,7 @@ struct Options {
   std::string text;
   std::string protocol;
   std::string tokenizer_pre;
+  TransformOptions low_bits;  // in place of what the model says
   int64_t windows = 0;
   int threads = 0;
   bool json = false;
@@ -71,6 +73,15 @@ void print(const ComparisonResult& result) {
   print_protocol(result.model, result.seconds);
 }
 
+// What was rounded on the way.
+void print_online(const OnlineParts& online) {
+  const auto bits = [](const LowBits& how) {
+    return how.bits == 0 ? "as they are" : fmt::format("of {} bits", how.bits);
+  };
+  if (online.activations.bits == 0 && online.kv.bits == 0) return;
+  fmt::print("activations {}, keys and values {}\n", bits(online.activations), bits(online.kv));
+}
+
 Status run_eval(const Options& options) {
   ProgressBar bar(options.kl ? "comparing" : "evaluating");
   EvaluateJob job;
@@ -80,6 +91,7 @@ Status run_eval(const Options& options) {
   COLDPRESS_ASSIGN_OR_RETURN(job.text_file, resolve_text(options.text));
   job.protocol = options.protocol;
   job.tokenizer_pre = options.tokenizer_pre;
+  job.low_bits = options.low_bits;
   job.windows = options.windows;
   job.threads = thread_count(options.threads);
   job.progress = [&bar](int64_t done, int64_t total) { bar.update(done, total); };
@@ -93,6 +105,7 @@ Status run_eval(const Options& options) {
   } else {
     print(evaluation.model);
   }
+  if (!options.json) print_online(evaluation.online);
   return {};
 }
 
@@ -116,6 +129,7 @@ void add_eval(CLI::App& app, Run& run) {
       "--kl", options->kl, "Kullback-Leibler divergence from --reference, and top-1 agreement");
   reference->needs(kl);
   kl->needs(reference);
+  add_low_bit_options(*verb, options->low_bits);
   add_tokenizer_pre_option(*verb, options->tokenizer_pre);
   verb->add_option("--threads", options->threads, "Threads (default: all cores)")
       ->check(CLI::PositiveNumber);

@@ -13,6 +13,7 @@
 #include "catalogue.h"
 #include "format_options.h"
 #include "io/json.h"
+#include "io/toml.h"
 #include "pipeline/plan_codes.h"
 #include "press_options.h"
 #include "terminal.h"
@@ -76,15 +77,18 @@ void print_plan(const Plan& plan, const std::string& text) {
              human_bytes(static_cast<double>(plan.predicted_peak_bytes)));
   fmt::print("calibration: {} windows of {} tokens ({})\n", plan.recipe.samples, plan.recipe.seqlen,
              text);
+  fmt::print("recipe, for --recipe:\n{}\n", to_toml(recipe_to_json(plan.recipe)));
   fmt::print("work: {:.1f} GFLOP forward, {:.1f} GFLOP of Grams, and the solver\n",
              1e-9 * plan.forward_flops, 1e-9 * plan.gram_flops);
 }
 
 Status run_plan_verb(PressOptions options) {
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(options.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(options.model));
+  settle_code_types(*source, options.given, &options.recipe);
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
+                             open_transformed(*source, options.recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const std::optional<Imatrix> imatrix,
                              read_imatrix_option(*model, options));
-  settle_code_types(*model, options.given, &options.recipe);
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
                              make_plan(*model, options.recipe, thread_count(options.threads)));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, options.target, {}));
@@ -93,12 +97,13 @@ Status run_plan_verb(PressOptions options) {
   }
   std::string text = options.imatrix;
   if (!imatrix) {
-    COLDPRESS_ASSIGN_OR_RETURN(text, describe_texts(options.calibration));
+    COLDPRESS_ASSIGN_OR_RETURN(text, describe_texts(options.recipe.calibration));
   }
   if (options.json) {
     Json json = plan_to_json(plan);
     json["calibration_text"] = text;
-    json["calibration_seed"] = options.seed ? Json(*options.seed) : Json(nullptr);
+    const auto seed = options.recipe.calibration_seed;
+    json["calibration_seed"] = seed ? Json(*seed) : Json(nullptr);
     fmt::print("{}\n", json.dump(2));
   } else {
     print_plan(plan, text);

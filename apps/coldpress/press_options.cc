@@ -7,16 +7,19 @@
 #include "calibration/sources.h"
 #include "catalogue.h"
 #include "common_options.h"
+#include "io/file.h"
+#include "pipeline/presets.h"
 #include "pipeline/quantize_model.h"
 #include "tokenizer/tokenizer.h"
+#include "transform_options.h"
 
 namespace coldpress::cli {
 
 void add_calibration_options(CLI::App& verb, PressOptions& options) {
-  verb.add_option("--calibration", options.calibration,
+  verb.add_option("--calibration", options.recipe.calibration,
                   "Text or JSONL file, or a name known to fetch; several with weights: A:0.6,B:0.4")
       ->capture_default_str();
-  verb.add_option("--seed", options.seed,
+  verb.add_option("--seed", options.recipe.calibration_seed,
                   "Choose the windows at random by this seed (default: the first ones)");
   verb.add_option("--samples", options.recipe.samples, "Calibration windows")
       ->capture_default_str();
@@ -36,12 +39,57 @@ Result<std::optional<Imatrix>> read_imatrix_option(const Model& model, PressOpti
   return read_imatrix_for(model, options.imatrix, &options.recipe);
 }
 
+namespace {
+
+// --preset and --recipe.
+void add_recipe_options(CLI::App& verb, Recipe& recipe) {
+  const auto refuse_bad = [](const char* option, const Status& status) {
+    if (!status.ok()) throw CLI::ValidationError(option, status.message());
+  };
+  std::string names;
+  for (const Preset& preset : presets()) {
+    names += (names.empty() ? "" : ", ") + std::string(preset.name);
+  }
+  CLI::Option* preset = verb.add_option_function<std::string>(
+                                "--preset",
+                                [&recipe, refuse_bad](const std::string& name) {
+                                  refuse_bad("--preset", apply_preset(name, recipe));
+                                },
+                                "A recipe by name, which other options change: " + names)
+                            ->type_name("NAME");
+  CLI::Option* file = verb.add_option_function<std::string>(
+                              "--recipe",
+                              [&recipe, refuse_bad](const std::string& path) {
+                                const auto text = read_text_file(path);
+                                refuse_bad("--recipe", text.status());
+                                refuse_bad("--recipe", apply_recipe_text(*text, path, recipe));
+                              },
+                              "A recipe in TOML, or the manifest of a run to repeat, which other "
+                              "options change")
+                          ->type_name("FILE");
+  preset->excludes(file);
+}
+
+// --bits, or what stands for it.
+void require_bits(CLI::App& verb) {
+  verb.parse_complete_callback([&verb] {
+    std::size_t given = 0;
+    for (const char* option : {"--bits", "--type", "--preset", "--recipe"}) {
+      if (const CLI::Option* o = verb.get_option_no_throw(option)) given += o->count();
+    }
+    const bool types = verb.get_option_no_throw("--type") != nullptr;
+    if (given == 0) throw CLI::RequiredError(types ? "--bits or --type" : "--bits");
+  });
+}
+
+}  // namespace
+
 void add_press_options(CLI::App& verb, PressOptions& options) {
   Recipe& recipe = options.recipe;
   verb.add_option("MODEL", options.model, "Hugging Face folder or .gguf file")->required();
-  verb.add_option("--bits", recipe.grid.bits, "Bits per weight, 2 to 8")
-      ->required()
-      ->check(CLI::Range(2, 8));
+  // First, so that whatever else is said overrides them: callbacks run in this order.
+  add_recipe_options(verb, recipe);
+  verb.add_option("--bits", recipe.grid.bits, "Bits per weight, 2 to 8")->check(CLI::Range(2, 8));
   verb.add_option("--grid", recipe.grid.kind, "affine (integers), nf4 or fp4")
       ->capture_default_str();
   verb.add_option_function<std::string>(
@@ -87,6 +135,8 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
                 "Each linear makes good what it can of the errors before it, for a second forward "
                 "pass (default)");
   add_range_options(verb, recipe.grid);
+  add_transform_options(verb, recipe.transform);
+  add_low_bit_options(verb, recipe.transform);
   add_calibration_options(verb, options);
   add_tokenizer_pre_option(verb, options.tokenizer_pre);
   add_float_type_option(verb, "--dense-type", "How the result is stored", [&recipe](DType type) {
@@ -95,14 +145,16 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
   verb.add_option("--threads", options.threads, "Threads (default: all cores)")
       ->check(CLI::PositiveNumber);
   verb.add_flag("--json", options.json, "Print JSON for machines");
+  require_bits(verb);
 }
 
 Result<CalibrationWindows> read_windows(const PressOptions& options) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
-                             parse_calibration_sources(options.calibration, resolve_text));
+                             parse_calibration_sources(options.recipe.calibration, resolve_text));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                              Tokenizer::open(options.model, options.tokenizer_pre));
-  const CalibrationRequest request = {options.recipe.samples, options.recipe.seqlen, options.seed};
+  const CalibrationRequest request = {options.recipe.samples, options.recipe.seqlen,
+                                      options.recipe.calibration_seed};
   return read_calibration(sources, request, *tokenizer);
 }
 

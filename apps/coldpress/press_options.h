@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -20,13 +21,11 @@ namespace coldpress::cli {
 struct PressOptions {
   std::string model;
   std::string out;
-  std::string calibration = "c4";
-  std::string imatrix;           // file to use instead of a calibration text; empty: none
-  std::optional<uint64_t> seed;  // of the choice of windows; none: the first ones
-  std::string tokenizer_pre;     // empty: what the model says
-  uint64_t split_bytes = 0;      // quantize only
-  uint64_t shard_bytes = 0;      // likewise
-  int threads = 0;               // 0: all cores
+  std::string imatrix;        // file to use instead of a calibration text; empty: none
+  std::string tokenizer_pre;  // empty: what the model says
+  uint64_t split_bytes = 0;   // quantize only
+  uint64_t shard_bytes = 0;   // likewise
+  int threads = 0;            // 0: all cores
   bool json = false;
   Recipe recipe;
   Target target;

@@ -10,6 +10,7 @@
 #include "output_options.h"
 #include "pipeline/quantize_model.h"
 #include "press_options.h"
+#include "press_to_file.h"
 #include "terminal.h"
 #include "type_options.h"
 #include "verbs.h"
@@ -46,15 +47,15 @@ void print_summary(const Json& manifest, const std::string& out) {
              human_bytes(manifest["peak_rss_bytes"].get<double>()));
 }
 
-Status run_quantize(const PressOptions& options) {
+}  // namespace
+
+Result<Json> press_to_file(const PressOptions& options) {
   ProgressBar bar("pressing");
   QuantizeJob job;
   job.model = options.model;
   job.out = options.out;
-  job.calibration = options.calibration;
   job.find_text = resolve_text;
   job.imatrix = options.imatrix;
-  job.seed = options.seed;
   job.tokenizer_pre = options.tokenizer_pre;
   job.split_bytes = options.split_bytes;
   job.shard_bytes = options.shard_bytes;
@@ -70,6 +71,13 @@ Status run_quantize(const PressOptions& options) {
   };
   COLDPRESS_ASSIGN_OR_RETURN(const Json manifest, quantize_model(std::move(job)));
   bar.finish();
+  return manifest;
+}
+
+namespace {
+
+Status run_quantize(const PressOptions& options) {
+  COLDPRESS_ASSIGN_OR_RETURN(const Json manifest, press_to_file(options));
   if (options.json) {
     fmt::print("{}\n", manifest.dump(2));
   } else {
@@ -94,7 +102,7 @@ void add_quantize(CLI::App& app, Run& run) {
   add_split_option(*verb, options->split_bytes);
   add_shard_option(*verb, options->shard_bytes);
   verb->callback([=, &run] {
-    options->recipe.types = types->mix;
+    if (!types->mix.mix.empty()) options->recipe.types = types->mix;
     note_given_types(*verb, *options);
     run = [options] { return run_quantize(*options); };
   });

@@ -93,10 +93,7 @@ void add_type_options(CLI::App& verb, TypeOptions& options) {
   with_type(verb.add_flag("--allow-fallback", mix.allow_fallback,
                           "Larger types, as llama.cpp does, for rows that are no whole blocks"));
   CLI::Option* bits = verb.get_option("--bits");
-  bits->required(false)->excludes(type);
-  verb.parse_complete_callback([bits, type] {
-    if (bits->count() + type->count() == 0) throw CLI::RequiredError("--bits or --type");
-  });
+  bits->excludes(type);
 }
 
 void print_types(const std::string& mix, const std::vector<TensorTypeChoice>& choices) {

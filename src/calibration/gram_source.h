@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/status.h"
@@ -24,6 +25,14 @@ struct TapSums {
   Drift drift;  // of a source that runs the unquantised model beside the pressed one
 };
 
+// A tap before its values are rounded to the model's activation bits, for transforms that scale it.
+struct OpenTap {
+  Gram gram;
+  std::vector<float> max_abs;   // per channel, over all tokens
+  std::vector<float> mean_abs;  // likewise
+  MatrixF sample;               // the inputs of some tokens, (rows, width)
+};
+
 class GramSource {
  public:
   virtual ~GramSource() = default;
@@ -41,6 +50,12 @@ class GramSource {
   // follows_source(); else ignored.
   virtual Result<TapSums> run_stage(const BlockWeights& weights, const BlockWeights* source,
                                     int block, int stage, const std::vector<Tap>& taps) = 0;
+  // run_stage in two steps: first the tap as it is, then, with the weights changed to suit, divided
+  // channel by channel by `scales` and rounded. Of taps with one slot.
+  virtual Result<OpenTap> open_tap(const BlockWeights& weights, const BlockWeights* source,
+                                   int block, int stage, const std::vector<Tap>& taps);
+  virtual Result<TapSums> close_tap(const BlockWeights& weights, int block, int stage,
+                                    const std::vector<Tap>& taps, std::span<const float> scales);
   // Grams of experts first, ..., first + count - 1 at the tap that run_stage returned last.
   virtual std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count) = 0;
 

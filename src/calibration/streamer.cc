@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
@@ -12,6 +13,7 @@ namespace coldpress {
 namespace {
 
 constexpr int64_t kWindowsPerShard = 8;
+constexpr int64_t kSampleTokens = 256;
 constexpr int64_t kExpertRows = 512;  // gathered at once for an expert's Gram
 
 int64_t widest_tap(const Model& model) {
@@ -96,7 +98,13 @@ CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWi
   if (follow_source) {
     source_.emplace(windows.count(), windows.length, model.config().hidden, widest_tap(model));
   }
-  for (int w = 0; w < pool.threads(); ++w) runners_.emplace_back(model.config());
+  ModelConfig unrounded = model.config();
+  unrounded.online.activations = {};
+  unrounded.online.kv = {};
+  for (int w = 0; w < pool.threads(); ++w) {
+    runners_.emplace_back(model.config());
+    source_runners_.emplace_back(unrounded);
+  }
 }
 
 Status CalibrationStreamer::embed_into(ActivationStore& store, const HeadWeights& head) {
@@ -165,7 +173,7 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
       const View2<float> none;  // of the last stage, which ends in no tap
       error.note(shard, fill(runners_[at], w, width > 0 ? s.tap.view() : none));
       if (fill_source) {
-        error.note(shard, fill_source(runners_[at], w, width > 0 ? s.source.view() : none));
+        error.note(shard, fill_source(source_runners_[at], w, width > 0 ? s.source.view() : none));
       }
       const double middle = now();
       if (width > 0) add_window(measure, w, s);
@@ -198,11 +206,12 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
 
 Status CalibrationStreamer::run_window(StageRunner& runner, const BlockWeights& weights, int block,
                                        int stage, int64_t previous_width, ActivationStore& store,
-                                       int64_t w, View2<float> tap) {
-  const View2<float> previous = store.tap(w, previous_width);
+                                       int64_t w, bool rounded, View2<float> tap) {
+  const View2<float> stored = store.tap(w, previous_width);
+  const auto previous = previous_width > 0 ? View2<const float>(stored) : View2<const float>();
   COLDPRESS_RETURN_IF_ERROR(
-      runner.run(weights, block, stage, store.residual(w),
-                 previous_width > 0 ? View2<const float>(previous) : View2<const float>(), tap));
+      rounded ? runner.run(weights, block, stage, store.residual(w), previous, tap)
+              : runner.run_unrounded(weights, block, stage, store.residual(w), previous, tap));
   if (tap.rows > 0) {
     std::memcpy(store.tap(w, tap.cols).data, tap.data,
                 static_cast<std::size_t>(tap.rows * tap.cols) * sizeof(float));
@@ -218,25 +227,113 @@ Result<TapSums> CalibrationStreamer::run_stage(const BlockWeights& weights,
   Measure measure{0};
   bool routes = false;
   if (at_stage < taps.size()) {
-    const Tap& tap = taps[at_stage];
-    // Experts' slots are rows of their own.
-    measure = {tap.width, tap.slots()};
-    routes = tap.by_expert && tap.slots() == 1 && stage == 2;
-    measure.drift = source_.has_value() && !tap.by_expert;
-    measure.residual_drift = measure.drift && adds_to_residual(weights, tap);
+    measure = measure_of(weights, taps[at_stage]);
+    routes = taps[at_stage].by_expert && measure.slots == 1 && stage == 2;
   }
   if (routes) routes_.resize(static_cast<std::size_t>(windows_.count()));
   const Fill fill = [&](StageRunner& runner, int64_t w, View2<float> tap) -> Status {
     COLDPRESS_RETURN_IF_ERROR(
-        run_window(runner, weights, block, stage, previous_width, store_, w, tap));
+        run_window(runner, weights, block, stage, previous_width, store_, w, true, tap));
     if (!routes) return {};
     return runner.route(weights, block, tap, routes_[static_cast<std::size_t>(w)]);
   };
   if (!source_) return sum_gram(measure, fill, {});
   COLDPRESS_CHECK(source != nullptr);
   return sum_gram(measure, fill, [&](StageRunner& runner, int64_t w, View2<float> tap) {
-    return run_window(runner, *source, block, stage, previous_width, *source_, w, tap);
+    return run_window(runner, *source, block, stage, previous_width, *source_, w, true, tap);
   });
+}
+
+OpenTap CalibrationStreamer::describe_tap(Gram gram) {
+  const int64_t width = gram.n();
+  OpenTap open;
+  open.gram = std::move(gram);
+  open.max_abs.assign(static_cast<std::size_t>(width), 0.0F);
+  std::vector<double> sums(static_cast<std::size_t>(width));
+  for (int64_t w = 0; w < windows_.count(); ++w) {
+    const View2<float> values = store_.tap(w, width);
+    for (int64_t t = 0; t < values.rows; ++t) {
+      for (int64_t j = 0; j < width; ++j) {
+        const auto at = static_cast<std::size_t>(j);
+        const float size = std::fabs(values(t, j));
+        open.max_abs[at] = std::max(open.max_abs[at], size);
+        sums[at] += size;
+      }
+    }
+  }
+  const int64_t tokens = windows_.count() * windows_.length;
+  for (const double sum : sums) {
+    open.mean_abs.push_back(static_cast<float>(sum / static_cast<double>(tokens)));
+  }
+  open.sample = MatrixF(std::min(kSampleTokens, tokens), width);
+  for (int64_t i = 0; i < open.sample.rows(); ++i) {  // spread evenly, from the middle of each part
+    const int64_t token = (2 * i + 1) * tokens / (2 * open.sample.rows());
+    std::memcpy(open.sample.row(i),
+                store_.tap(token / windows_.length, width).row(token % windows_.length),
+                static_cast<std::size_t>(width) * sizeof(float));
+  }
+  return open;
+}
+
+Result<OpenTap> CalibrationStreamer::open_tap(const BlockWeights& weights,
+                                              const BlockWeights* source, int block, int stage,
+                                              const std::vector<Tap>& taps) {
+  const auto at_stage = static_cast<std::size_t>(stage);
+  COLDPRESS_CHECK(taps[at_stage].slots() == 1);
+  const int64_t previous_width = stage > 0 ? taps[at_stage - 1].width : 0;
+  const Fill fill = [&](StageRunner& runner, int64_t w, View2<float> tap) {
+    return run_window(runner, weights, block, stage, previous_width, store_, w, false, tap);
+  };
+  Fill fill_source;
+  if (source_) {
+    fill_source = [&](StageRunner& runner, int64_t w, View2<float> tap) {
+      return run_window(runner, *source, block, stage, previous_width, *source_, w, false, tap);
+    };
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(TapSums sums, sum_gram({taps[at_stage].width}, fill, fill_source));
+  return describe_tap(std::move(sums.gram));
+}
+
+Result<TapSums> CalibrationStreamer::close_tap(const BlockWeights& weights, int block, int stage,
+                                               const std::vector<Tap>& taps,
+                                               std::span<const float> scales) {
+  const Tap& tap = taps[static_cast<std::size_t>(stage)];
+  COLDPRESS_CHECK(static_cast<int64_t>(scales.size()) == tap.width);
+  routes_.resize(static_cast<std::size_t>(windows_.count()));
+  const auto divide = [&](ActivationStore& store, int64_t w) {
+    const View2<float> stored = store.tap(w, tap.width);
+    for (int64_t t = 0; t < stored.rows; ++t) {
+      for (int64_t j = 0; j < tap.width; ++j) stored(t, j) /= scales[static_cast<std::size_t>(j)];
+    }
+    return stored;
+  };
+  const auto copy = [](View2<const float> from, View2<float> to) {
+    std::memcpy(to.data, from.data,
+                static_cast<std::size_t>(from.rows * from.cols) * sizeof(float));
+  };
+  const Fill fill = [&](StageRunner& runner, int64_t w, View2<float> values) -> Status {
+    const View2<float> stored = divide(store_, w);
+    runner.round_tap(block, stage, stored);
+    copy(stored, values);
+    if (!tap.by_expert) return {};
+    return runner.route(weights, block, values, routes_[static_cast<std::size_t>(w)]);
+  };
+  Fill fill_source;
+  if (source_) {
+    fill_source = [&](StageRunner& /*runner*/, int64_t w, View2<float> values) {
+      copy(divide(*source_, w), values);
+      return Status();
+    };
+  }
+  return sum_gram(measure_of(weights, tap), fill, fill_source);
+}
+
+CalibrationStreamer::Measure CalibrationStreamer::measure_of(const BlockWeights& weights,
+                                                             const Tap& tap) const {
+  Measure measure{tap.width, tap.slots()};  // experts' slots are rows of their own
+  measure.drift = source_.has_value() && !tap.by_expert;
+  measure.residual_drift = measure.drift && adds_to_residual(weights, tap);
+  return measure;
 }
 
 Result<TapSums> CalibrationStreamer::head_gram(const HeadWeights& head) {

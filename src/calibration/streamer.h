@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "calibration/activation_store.h"
@@ -37,6 +38,11 @@ class CalibrationStreamer final : public GramSource {
   Result<TapSums> run_stage(const BlockWeights& weights, const BlockWeights* source, int block,
                             int stage, const std::vector<Tap>& taps) override;
 
+  Result<OpenTap> open_tap(const BlockWeights& weights, const BlockWeights* source, int block,
+                           int stage, const std::vector<Tap>& taps) override;
+  Result<TapSums> close_tap(const BlockWeights& weights, int block, int stage,
+                            const std::vector<Tap>& taps, std::span<const float> scales) override;
+
   // After the last block: the Gram of what the head reads.
   Result<TapSums> head_gram(const HeadWeights& head) override;
 
@@ -66,8 +72,10 @@ class CalibrationStreamer final : public GramSource {
   ActivationStore store_;
   std::optional<ActivationStore> source_;  // of the unquantised model
   std::vector<StageRunner> runners_;       // one per worker
-  std::vector<Scratch> scratch_;           // one per worker
-  std::vector<Routes> routes_;             // per window, of the current block
+  std::vector<StageRunner>
+      source_runners_;            // likewise, of the unquantised model: nothing is rounded
+  std::vector<Scratch> scratch_;  // one per worker
+  std::vector<Routes> routes_;    // per window, of the current block
   StreamTimes times_;
 
   // What to sum over the windows' rows, of width / slots inputs each.
@@ -84,8 +92,12 @@ class CalibrationStreamer final : public GramSource {
   void add_window(const Measure& measure, int64_t w, Scratch& scratch);
 
   Status embed_into(ActivationStore& store, const HeadWeights& head);
+  // `rounded`: the tap, to the model's activation bits.
   Status run_window(StageRunner& runner, const BlockWeights& weights, int block, int stage,
-                    int64_t previous_width, ActivationStore& store, int64_t w, View2<float> tap);
+                    int64_t previous_width, ActivationStore& store, int64_t w, bool rounded,
+                    View2<float> tap);
+  Measure measure_of(const BlockWeights& weights, const Tap& tap) const;
+  OpenTap describe_tap(Gram gram);
   Gram expert_gram(const Tap& tap, int64_t expert);
 };
 

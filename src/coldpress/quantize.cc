@@ -24,10 +24,8 @@ Result<std::string> quantize(const std::string& model, const std::string& out,
   QuantizeJob job;
   job.model = model;
   job.out = out;
-  job.calibration = options.calibration;
   job.find_text = find_text;
   job.imatrix = options.imatrix;
-  job.seed = options.seed;
   job.tokenizer_pre = options.tokenizer_pre;
   job.split_bytes = options.split_bytes;
   job.shard_bytes = options.shard_bytes;
@@ -36,6 +34,8 @@ Result<std::string> quantize(const std::string& model, const std::string& out,
   job.version = version();
   COLDPRESS_ASSIGN_OR_RETURN(job.threads, threads_of(options.threads));
   COLDPRESS_ASSIGN_OR_RETURN(job.recipe, recipe_of(options));
+  job.recipe.calibration = options.calibration;
+  job.recipe.calibration_seed = options.seed;
   if (options.progress) {
     job.progress = [&options](const Progress& p) {
       return options.progress({p.done, p.total, p.tensor, p.mean_error});

@@ -78,6 +78,7 @@ std::optional<std::string> first_difference(const ModelConfig& a, const ModelCon
       if (factor_of(ra, pair) != factor_of(rb, pair)) return "rotary frequency scaling";
     }
   }
+  if (a.online != b.online) return "online parts";
   return std::nullopt;
 }
 

@@ -16,14 +16,6 @@ namespace {
 
 using How = OutputTensor::How;
 
-// F32, F16 or BF16, as either container spells it; nullopt for everything else.
-std::optional<DType> plain_type(const std::string& label, Naming source) {
-  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
-    if (label == type_label(type, source)) return type;
-  }
-  return std::nullopt;
-}
-
 Naming source_of(Naming target) { return target == Naming::kHf ? Naming::kGguf : Naming::kHf; }
 
 void arrange(const RoleSpec& role, const Architecture& arch, const ModelConfig& config,
@@ -50,12 +42,13 @@ OutputTensor convert(const ExportRequest& request, const SourceTensor& t, const 
   if (quantised || (target == Naming::kHf && !plain.has_value())) {
     out.dtype = request.dense_type;
   } else if (target == Naming::kHf) {
-    out.dtype = request.all_dense && t.shape.size() > 1 ? request.dense_type : *plain;
+    const bool dense = (request.all_dense || t.is_edited) && t.shape.size() > 1;
+    out.dtype = dense ? request.dense_type : *plain;
   } else {
     out.dtype = t.shape.size() == 1 ? DType::kF32 : request.dense_type;
   }
-  const bool as_is =
-      plain == out.dtype && out.rows.empty() && !match.role->hf_transposed && out.add == 0.0F;
+  const bool as_is = !t.is_edited && plain == out.dtype && out.rows.empty() &&
+                     !match.role->hf_transposed && out.add == 0.0F;
   out.how = quantised ? How::kQuantised : (as_is ? How::kCopied : How::kConverted);
   if (target == Naming::kGguf) out.ggml_type = ggml_type_of(out.dtype);
   out.stored_type = type_label(out.dtype, target);

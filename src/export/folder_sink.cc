@@ -213,7 +213,7 @@ Status FolderSink::write_other_files(const ExportRequest& request, const HfFolde
     // The source's own packing is gone.
     const bool packed = model.source_is_quantised() || !model.set_aside().empty();
     COLDPRESS_RETURN_IF_ERROR(
-        copy_hf_sidecars(model.path(), work_path(), request.dense_type, packed));
+        copy_hf_sidecars(model.path(), work_path(), request.dense_type, packed, model.config()));
   }
   if (storage_.codes() != nullptr) {
     const fs::path config = work_path() / "config.json";

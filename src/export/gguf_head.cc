@@ -90,10 +90,23 @@ GgufMetadata config_metadata(const Model& model) {
     keys.put("expert_used_count", c.experts_used);
   }
   if (model.architecture().write_gguf != nullptr) model.architecture().write_gguf(c, keys);
+  put_online_parts(c.online, out);
   return out;
 }
 
 }  // namespace
+
+void put_online_parts(const OnlineParts& online, GgufMetadata& metadata) {
+  if (online.empty()) return;
+  std::erase_if(metadata, [](const auto& entry) { return entry.first == kGgufOnlineKey; });
+  metadata.emplace_back(kGgufOnlineKey, GgufValue::string(online_to_json(online).dump()));
+  if (!online.are_needed()) return;
+  for (auto& [key, value] : metadata) {
+    if (key != "general.architecture") continue;
+    const std::string family = without_online_mark(value.as_string().value_or(""));
+    value = GgufValue::string(kOnlineMark + family);
+  }
+}
 
 std::vector<float> rope_factor_tensor(const ModelConfig& config) {
   const RopeConfig& rope = global_rope(config);

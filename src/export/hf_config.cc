@@ -111,6 +111,7 @@ Json config_of(const Model& model, DType dense_type) {
   if (arch.write_hf != nullptr) arch.write_hf(c, json);
   json["torch_dtype"] = "";
   json["use_cache"] = true;
+  put_online_parts(c.online, json);
   // The name of the type is edited in by the same code that edits a source's config.json.
   return Json::parse(with_dtype(json.dump(), dense_type));
 }

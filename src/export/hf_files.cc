@@ -8,6 +8,7 @@
 
 #include "io/file.h"
 #include "io/json.h"
+#include "model/parse_config.h"
 
 namespace coldpress {
 namespace {
@@ -53,7 +54,39 @@ bool string_value_of(const std::string& text, std::size_t at, std::string_view n
   return value.end != std::string::npos;
 }
 
+// config.json's text where it agrees with `config`, else edited.
+Result<std::string> with_facts(std::string text, const ModelConfig& config,
+                               const std::string& where) {
+  COLDPRESS_ASSIGN_OR_RETURN(const ModelConfig said, parse_hf_config(text, where));
+  const bool untied = said.tied_embeddings && !config.tied_embeddings;
+  if (!untied && said.online == config.online) return text;
+  COLDPRESS_ASSIGN_OR_RETURN(Json json, parse_json(text, where));
+  if (untied) {
+    json["tie_word_embeddings"] = false;
+    for (auto& [key, value] : json.items()) {  // of a language model inside a larger one
+      if (value.is_object() && value.contains("tie_word_embeddings")) {
+        value["tie_word_embeddings"] = false;
+      }
+    }
+  }
+  put_online_parts(config.online, json);
+  return json.dump(2) + "\n";
+}
+
 }  // namespace
+
+void put_online_parts(const OnlineParts& online, Json& config) {
+  if (online.empty()) return;
+  config[kOnlineKey] = online_to_json(online);
+  if (!online.are_needed()) return;
+  const auto mark = [](Json& family) {
+    if (!family.is_string()) return;
+    family = kOnlineMark + without_online_mark(family.get<std::string>());
+  };
+  if (config.contains("model_type")) mark(config["model_type"]);
+  if (!config.contains("architectures") || !config["architectures"].is_array()) return;
+  for (Json& name : config["architectures"]) mark(name);
+}
 
 std::string with_dtype(std::string config, DType dense_type) {
   const std::string wanted(torch_name(dense_type));
@@ -97,7 +130,7 @@ std::string make_hf_index(uint64_t total_bytes,
 }
 
 Status copy_hf_sidecars(const fs::path& source, const fs::path& target, DType dense_type,
-                        bool was_packed) {
+                        bool was_packed, const ModelConfig& config) {
   std::error_code error;
   std::vector<fs::path> files;
   for (fs::directory_iterator it(source, error), end; !error && it != end; it.increment(error)) {
@@ -115,6 +148,7 @@ Status copy_hf_sidecars(const fs::path& source, const fs::path& target, DType de
       if (was_packed) {
         COLDPRESS_ASSIGN_OR_RETURN(text, without_packing(text, file.string()));
       }
+      COLDPRESS_ASSIGN_OR_RETURN(text, with_facts(std::move(text), config, file.string()));
       COLDPRESS_RETURN_IF_ERROR(
           write_text_file(target / name, with_dtype(std::move(text), dense_type)));
     } else {

@@ -10,6 +10,7 @@
 #include "base/dtype.h"
 #include "base/status.h"
 #include "io/json.h"
+#include "model/config.h"
 
 namespace coldpress {
 
@@ -20,9 +21,12 @@ inline constexpr char kManifestKey[] = "coldpress.manifest";  // of GGUF metadat
 // of any format, their index, and an older manifest. In config.json the value of "dtype" or
 // "torch_dtype" becomes `dense_type` where it differs.
 // `was_packed`: its "quantization_config" is removed, and files that describe the packing are left
-// out.
+// out. What it says of tied embeddings and online parts becomes what `config` says.
 Status copy_hf_sidecars(const std::filesystem::path& source, const std::filesystem::path& target,
-                        DType dense_type, bool was_packed);
+                        DType dense_type, bool was_packed, const ModelConfig& config);
+
+// Records what runs along with the model in its config.json; nothing if that is nothing.
+void put_online_parts(const OnlineParts& online, Json& config);
 
 // config.json's text without what says that the weights are packed.
 Result<std::string> without_packing(const std::string& config, const std::string& where);

@@ -38,13 +38,18 @@ Result<OutputTensor> same_container(const ExportRequest& request, const SourceTe
   out.transposed = target == Naming::kHf && match.has_value() && match->role->hf_transposed;
   const bool made_dense = request.all_dense && t.shape.size() == 2 && can_be_dense(model, t) &&
                           t.type != type_label(dense_type, target);
-  if (quantised || t.is_packed || made_dense) {
+  // GGUF's vectors keep their type, which readers count on.
+  const bool keeps_type =
+      target == Naming::kGguf && t.shape.size() == 1 && plain_type(t.type, target).has_value();
+  const bool rewritten = t.is_edited && !keeps_type;
+  if (quantised || t.is_packed || made_dense || rewritten) {
     out.how = quantised ? OutputTensor::How::kQuantised : OutputTensor::How::kConverted;
     out.dtype = dense_type;
     out.ggml_type = ggml_type_of(dense_type);
     out.stored_type = type_label(dense_type, target);
     return out;
   }
+  if (t.is_edited) out.how = OutputTensor::How::kConverted;
   out.stored_type = t.type;
   const auto dtype = dtype_from_name(t.type);
   const auto ggml_type = ggml_type_from_name(t.type);
@@ -112,6 +117,13 @@ int32_t ggml_type_of(DType type) {
     default:
       COLDPRESS_CHECK(false);
   }
+}
+
+std::optional<DType> plain_type(const std::string& label, Naming source) {
+  for (const DType type : {DType::kF32, DType::kF16, DType::kBF16}) {
+    if (label == type_label(type, source)) return type;
+  }
+  return std::nullopt;
 }
 
 Result<Layout> plan_layout(const ExportRequest& request, Naming target) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -52,7 +53,9 @@ struct Layout {
 };
 
 std::string type_label(DType type, Naming target);  // as that container spells F32, F16 or BF16
-int32_t ggml_type_of(DType type);                   // F32, F16 or BF16
+// The inverse; nullopt for every other type.
+std::optional<DType> plain_type(const std::string& label, Naming source);
+int32_t ggml_type_of(DType type);  // F32, F16 or BF16
 
 // The layout of a source written as `target`.
 Result<Layout> plan_layout(const ExportRequest& request, Naming target);

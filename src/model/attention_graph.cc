@@ -146,8 +146,9 @@ void AttentionGraph::build(ggml_tensor* x, ggml_tensor* out) {
   const std::size_t head_bytes = static_cast<std::size_t>(dim) * sizeof(float);
 
   auto [q, k, v] = project(x);
-  q = rotated(normed(q, "attn_q_norm"));
-  k = rotated(normed(k, "attn_k_norm"));
+  q = b_.online.query(ctx, rotated(normed(q, "attn_q_norm")));
+  k = b_.online.key(ctx, rotated(normed(k, "attn_k_norm")));
+  v = b_.online.value(ctx, v);
   // (D, T, K): what one head needs is one contiguous matrix, as BLAS wants it.
   k = ggml_cont(ctx, ggml_permute(ctx, k, 0, 2, 1, 3));
   v = ggml_cont(ctx, ggml_permute(ctx, v, 0, 2, 1, 3));

@@ -14,13 +14,15 @@
 
 #include "model/graph.h"
 #include "model/model.h"
+#include "model/online_hooks.h"
 
 namespace coldpress {
 
 struct BlockGraph {
-  explicit BlockGraph(const ModelConfig& c) : config(c) {}
+  explicit BlockGraph(const ModelConfig& c) : config(c), online(c) {}
 
   ModelConfig config;
+  OnlineHooks online;
   Graph graph;
   ggml_context* ctx = nullptr;
   const BlockWeights* weights = nullptr;

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "model/online.h"
+
 namespace coldpress {
 
 enum class Activation { kSilu, kGeluTanh, kGelu, kRelu };
@@ -62,6 +64,7 @@ struct ModelConfig {
   bool mlp_bias = false;         // HF: gate, up, down have biases
   bool inside_larger = false;    // HF: config.json describes a model that this is a part of
   std::string tokenizer_hint;    // free for the tokenizer layer; may be empty
+  OnlineParts online;            // of a model that coldpress pressed for low-bit activations
 
   bool has_experts(int64_t block) const {
     return experts > 0 && (dense_blocks.empty() || !dense_blocks[static_cast<std::size_t>(block)]);

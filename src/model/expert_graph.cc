@@ -113,6 +113,7 @@ Status ExpertGraph::add_down(View2<const float> mid, View2<float> residual) {
   b_.ctx = b_.graph.begin(kNodes);
   b_.finish(b_.norm(b_.leaf(residual), "ffn_norm"), x.view());
   COLDPRESS_RETURN_IF_ERROR(b_.graph.compute());
+  b_.online.round_tap(x.view());  // what the router has seen before
   Routes routes;
   COLDPRESS_RETURN_IF_ERROR(route(x.view(), routes));
   const int64_t ffn = b_.config.ffn;

@@ -10,6 +10,7 @@
 //   stage 3: tap 2   -> act(gate) * up      -> tap 3 (input of down)
 //   stage 4: tap 3   -> residual += down(.)
 //
+// (a tap ends as what its linears read: rotated and rounded, where the model has online parts)
 // so that each activation is computed once and always with the block's current weights. Families
 // fill this frame as their declaration says: norms before or after (or both), a feed-forward with
 // or without gate, and, where attention and feed-forward stand side by side, tap 2 taken from the
@@ -43,6 +44,8 @@ struct SourceTensor {
   // Made of several stored tensors (model/packed_form.h): `type` names the form, `data` is the
   // codes' bytes, and load() is the only way to the values.
   bool is_packed = false;
+  // load() gives other values than those stored: a transform's (transform/transformed_model.h).
+  bool is_edited = false;
 };
 
 // A stored tensor that is no tensor of the model by itself: a scale or the codes of a packed
@@ -171,6 +174,10 @@ class StageRunner {
   // All views are contiguous fp32.
   Status run(const BlockWeights& weights, int block, int stage, View2<float> residual,
              View2<const float> tap_in, View2<float> tap_out);
+  // In two steps: the same up to the rounding of tap_out to the model's activation bits; and that.
+  Status run_unrounded(const BlockWeights& weights, int block, int stage, View2<float> residual,
+                       View2<const float> tap_in, View2<float> tap_out);
+  void round_tap(int block, int stage, View2<float> tap);
 
   // Where the block's router sends the tokens of a window, given its tap 2 (tokens, hidden).
   Status route(const BlockWeights& weights, int block, View2<const float> ffn_in, Routes& routes);

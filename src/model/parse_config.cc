@@ -215,6 +215,25 @@ Result<ModelConfig> read_hf(const Json& whole, const std::string& where) {
   return config;
 }
 
+// Whether the parts suit the model's sizes.
+Status check_online(const OnlineParts& online, const ModelConfig& config,
+                    const std::string& where) {
+  if (online.kv.group == 0 || config.head_dim % online.kv.group == 0) return {};
+  return corrupt(
+      fmt::format("{}: keys and values are rounded in groups of {}, which do not fit in "
+                  "heads of {}",
+                  where, online.kv.group, config.head_dim));
+}
+
+Result<OnlineParts> gguf_online(const GgufContent& content, const std::string& where) {
+  const GgufValue* value = content.find(kGgufOnlineKey);
+  if (value == nullptr) return OnlineParts();
+  const auto text = value->as_string();
+  if (!text) return corrupt(where + ": " + kGgufOnlineKey + " is not a string");
+  COLDPRESS_ASSIGN_OR_RETURN(const Json json, parse_json(*text, where + ": " + kGgufOnlineKey));
+  return online_from_json(json, where);
+}
+
 // The metadata that configurations use, as JSON. Long arrays (vocabularies) are left out.
 Json metadata_as_json(const GgufContent& content) {
   Json json = Json::object();
@@ -300,20 +319,31 @@ Result<Json> hf_language_config(const Json& json, const std::string& where) {
 }
 
 Result<ModelConfig> parse_hf_config(std::string_view json_text, const std::string& where) {
-  COLDPRESS_ASSIGN_OR_RETURN(const Json json, parse_json(json_text, where));
-  return read_hf(json, where);
+  COLDPRESS_ASSIGN_OR_RETURN(Json json, parse_json(json_text, where));
+  if (!json.is_object() || !json.contains(kOnlineKey)) return read_hf(json, where);
+  COLDPRESS_ASSIGN_OR_RETURN(const OnlineParts online, online_from_json(json[kOnlineKey], where));
+  if (const auto family = json.find("model_type");
+      online.are_needed() && family != json.end() && family->is_string()) {
+    *family = without_online_mark(family->get<std::string>());
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(ModelConfig config, read_hf(json, where));
+  COLDPRESS_RETURN_IF_ERROR(check_online(online, config, where));
+  config.online = online;
+  return config;
 }
 
 Result<ModelConfig> parse_gguf_config(const GgufContent& content, const std::string& where) {
   const Json json = metadata_as_json(content);
   const ConfigKeys general(json, where);
-  COLDPRESS_ASSIGN_OR_RETURN(const std::string name, general.text_or("general.architecture", ""));
+  COLDPRESS_ASSIGN_OR_RETURN(std::string name, general.text_or("general.architecture", ""));
   if (name.empty()) return corrupt(general.where("general.architecture") + " is missing");
+  ModelConfig config;
+  COLDPRESS_ASSIGN_OR_RETURN(config.online, gguf_online(content, where));
+  if (config.online.are_needed()) name = without_online_mark(name);
   const Architecture* arch = find_gguf_architecture(name, content);
   if (arch == nullptr) return unknown_architecture(name, Naming::kGguf, where);
 
   const ConfigKeys keys(json, where, name + ".");
-  ModelConfig config;
   COLDPRESS_RETURN_IF_ERROR(read_common(keys, gguf_names(*arch), *arch, config));
   COLDPRESS_ASSIGN_OR_RETURN(
       const int64_t value_length,
@@ -341,6 +371,7 @@ Result<ModelConfig> parse_gguf_config(const GgufContent& content, const std::str
   COLDPRESS_ASSIGN_OR_RETURN(RopeConfig rope, read_gguf_rope(keys, config, *arch));
   config.rope.push_back(std::move(rope));
   if (arch->read_gguf != nullptr) COLDPRESS_RETURN_IF_ERROR(arch->read_gguf(keys, config));
+  COLDPRESS_RETURN_IF_ERROR(check_online(config.online, config, where));
   return config;
 }
 

@@ -35,6 +35,16 @@ struct StageRunner::State {
   AttentionGraph attention;
   ExpertGraph experts;
 
+  Status compute(const BlockWeights& weights, int block, int stage, View2<float> residual,
+                 View2<const float> tap_in, View2<float> tap_out);
+  // A tap's rows as its linears read them: experts' slots are rows of their own.
+  View2<float> inputs(int block, int stage, View2<float> tap) const {
+    if (tap.cols == 0) return tap;
+    const bool slots = stage == 3 && b.config.has_experts(block);
+    const int64_t width = slots ? b.config.ffn : tap.cols;
+    return {tap.data, tap.rows * (tap.cols / width), width};
+  }
+
   // Stage 2: the residual takes attention's output, and tap 2 is what the feed-forward reads.
   void after_attention(ggml_tensor* x, View2<float> residual, View2<float> tap) {
     ggml_tensor* before = b.leaf(residual);
@@ -96,7 +106,26 @@ Status StageRunner::embed(const HeadWeights& head, std::span<const int32_t> ids,
 
 Status StageRunner::run(const BlockWeights& weights, int block, int stage, View2<float> residual,
                         View2<const float> tap_in, View2<float> tap_out) {
-  BlockGraph& b = state_->b;
+  COLDPRESS_RETURN_IF_ERROR(run_unrounded(weights, block, stage, residual, tap_in, tap_out));
+  if (stage < 4) round_tap(block, stage, tap_out);
+  return {};
+}
+
+Status StageRunner::run_unrounded(const BlockWeights& weights, int block, int stage,
+                                  View2<float> residual, View2<const float> tap_in,
+                                  View2<float> tap_out) {
+  COLDPRESS_RETURN_IF_ERROR(state_->compute(weights, block, stage, residual, tap_in, tap_out));
+  if (stage == 3) state_->b.online.rotate_mid(state_->inputs(block, stage, tap_out));
+  return {};
+}
+
+void StageRunner::round_tap(int block, int stage, View2<float> tap) {
+  state_->b.online.round_tap(state_->inputs(block, stage, tap));
+}
+
+Status StageRunner::State::compute(const BlockWeights& weights, int block, int stage,
+                                   View2<float> residual, View2<const float> tap_in,
+                                   View2<float> tap_out) {
   const int64_t tokens = residual.rows;
   COLDPRESS_CHECK(stage >= 0 && stage <= 4);
   COLDPRESS_CHECK(is_contiguous(residual) && is_contiguous(tap_in) && is_contiguous(tap_out));
@@ -109,20 +138,20 @@ Status StageRunner::run(const BlockWeights& weights, int block, int stage, View2
   while (static_cast<int64_t>(b.positions.size()) < tokens) {
     b.positions.push_back(static_cast<int32_t>(b.positions.size()));
   }
-  const bool experts = b.config.has_experts(block);
-  if (experts && stage == 3) return state_->experts.mid(tap_in, tap_out);
-  if (experts && stage == 4) return state_->experts.add_down(tap_in, residual);
-  b.ctx = b.graph.begin(stage == 1 ? state_->attention.nodes(tokens) : kFixedNodes);
+  const bool has_experts = b.config.has_experts(block);
+  if (has_experts && stage == 3) return experts.mid(tap_in, tap_out);
+  if (has_experts && stage == 4) return experts.add_down(tap_in, residual);
+  b.ctx = b.graph.begin(stage == 1 ? attention.nodes(tokens) : kFixedNodes);
   ggml_tensor* x = stage == 0 ? nullptr : b.leaf(tap_in);
   switch (stage) {
     case 0:
       b.finish(b.norm(b.leaf(residual), "attn_norm"), tap_out);
       break;
     case 1:
-      state_->attention.build(x, b.leaf(tap_out));
+      attention.build(x, b.leaf(tap_out));
       break;
     case 2:
-      state_->after_attention(x, residual, tap_out);
+      after_attention(x, residual, tap_out);
       break;
     case 3:
       b.finish(feed_forward_mid(b, x), tap_out);

@@ -6,6 +6,7 @@
 #include "calibration/streamer.h"
 #include "pipeline/press.h"
 #include "pipeline/press_head.h"
+#include "pipeline/scaled_stage.h"
 
 namespace coldpress {
 
@@ -27,6 +28,10 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
           static_cast<int>(model.config().blocks),
           model.config().residual_scale,
           {}};
+  for (const TransformStep& step : plan.recipe.transform.steps) {
+    COLDPRESS_ASSIGN_OR_RETURN(const TransformKind* kind, find_transform(step.name));
+    if (kind->reshape != nullptr) run.reshaping.emplace_back(kind, step);
+  }
   for (const PlannedTensor& t : plan.tensors) {
     run.linears += t.linears;
     run.planned[t.name] = &t;
@@ -50,9 +55,9 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
       load_watch.reset();
       const std::vector<Tap> taps = model.taps(block);
       for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
-        COLDPRESS_ASSIGN_OR_RETURN(const TapSums sums,
-                                   grams.run_stage(weights, source ? &*source : nullptr, block,
-                                                   static_cast<int>(stage), taps));
+        COLDPRESS_ASSIGN_OR_RETURN(
+            const TapSums sums, run_scaled_stage(run, model, {block, static_cast<int>(stage)}, taps,
+                                                 grams, weights, source));
         if (stage == taps.size()) break;
         COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], sums, grams, weights));
       }

@@ -69,6 +69,9 @@ struct DriverHooks {
   // Receives each quantised tensor: values that are exact in the plan's dense type, or what its
   // blocks decode to.
   std::function<Status(const std::string& name, const PressedTensor& tensor)> put;
+  // Receives what transforms make, during the run, of tensors that are not quantised (norms, their
+  // biases, routers), as the output will store it. May be empty.
+  std::function<void(const std::string& name, MatrixF values)> replace = {};
   std::function<void(const Progress&)> progress;  // may be empty
   // Sees each layer problem as it was solved, before its weights give way to the result. May be
   // empty.

@@ -9,6 +9,7 @@
 #include "calibration/overlap.h"
 #include "io/file.h"
 #include "report/read_manifest.h"
+#include "transform/transformed_model.h"
 
 namespace coldpress {
 namespace {
@@ -85,11 +86,14 @@ Result<Evaluation> evaluate_model(const EvaluateJob& job) {
   COLDPRESS_ASSIGN_OR_RETURN(options.protocol, protocol_from_name(job.protocol));
   options.max_windows = job.windows;
   options.progress = job.progress;
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(job.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(job.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
+                             TransformedModel::create(*source, job.low_bits, DType::kF32));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                              Tokenizer::open(job.model, job.tokenizer_pre));
   COLDPRESS_ASSIGN_OR_RETURN(const std::string text, read_text_file(job.text_file));
   Evaluation evaluation;
+  evaluation.online = model->config().online;
   COLDPRESS_ASSIGN_OR_RETURN(evaluation.overlap, overlap_of(job, *tokenizer, text));
   ThreadPool pool(job.threads);
   if (job.reference.empty()) {
@@ -114,6 +118,7 @@ Result<Evaluation> evaluate_model(const EvaluateJob& job) {
 Json evaluation_to_json(const EvaluateJob& job, const Evaluation& evaluation) {
   Json json =
       evaluation.comparison ? to_json(*evaluation.comparison, job) : to_json(evaluation.model, job);
+  json["online"] = online_to_json(evaluation.online);
   json["calibration_overlap"] = evaluation.overlap.value_or(Json());
   return json;
 }

@@ -11,6 +11,8 @@
 #include "eval/comparison.h"
 #include "eval/perplexity.h"
 #include "io/json.h"
+#include "model/online.h"
+#include "transform/steps.h"
 
 namespace coldpress {
 
@@ -21,6 +23,7 @@ struct EvaluateJob {
   std::filesystem::path text_file;
   std::string protocol;       // eval/protocol.h
   std::string tokenizer_pre;  // empty: what the model says
+  TransformOptions low_bits;  // of activations, keys and values, in place of what the model says
   int64_t windows = 0;        // the first so many; 0: all
   int threads = 1;
   EvalProgress progress;  // may be empty
@@ -28,6 +31,7 @@ struct EvaluateJob {
 
 struct Evaluation {
   EvalResult model;
+  OnlineParts online;                          // what ran along with the model
   std::optional<ComparisonResult> comparison;  // with a reference; `model` is then its own
   std::optional<Json> overlap;  // what the text shares with the model's calibration, if known
 };

@@ -66,7 +66,7 @@ void count_bytes(const Plan& plan, int64_t rows, int64_t cols, PlannedTensor* t)
 Result<bool> plan_linear(Plan& plan, const Types& types, const Place& place, PlannedTensor* t) {
   const Recipe& recipe = plan.recipe;
   const auto& [block, tap, linear, count] = place;
-  t->grid = recipe.grid;
+  t->grid = recipe.grid_of(linear.role);
   t->stored_type = std::string(dtype_name(recipe.dense_type));
   if (const auto type = types.find(t->name); type != types.end()) {
     if (type->second.kind == nullptr) {
@@ -134,7 +134,7 @@ void plan_copy(const Model& model, const Recipe& recipe, const SourceTensor& sou
                PlannedTensor* t) {
   t->stored_type = source.type;
   t->stored_bytes = t->source_bytes;
-  if (source.is_packed) {
+  if (source.is_packed || (source.is_edited && source.shape.size() == 2)) {
     t->stored_type = std::string(dtype_name(recipe.dense_type));
     t->stored_bytes =
         static_cast<uint64_t>(source.shape[0] * source.shape[1] * dtype_size(recipe.dense_type));
@@ -142,6 +142,28 @@ void plan_copy(const Model& model, const Recipe& recipe, const SourceTensor& sou
   const char* plain = source.shape.size() < 2 ? "a vector: norms and biases keep their precision"
                                               : "not a linear of a block";
   t->reason = known_extra(model, source).value_or(plain);
+  if (source.is_edited) t->reason += "; its values are a transform's";
+}
+
+// Roles that have grids of their own must be there.
+Status check_roles(const Model& model, const Recipe& recipe) {
+  for (const auto& [role, grid] : recipe.role_grids) {
+    const RoleSpec* spec = find_role(model.architecture(), role);
+    if (spec == nullptr || !spec->is_linear()) {
+      std::string known;
+      for (const RoleSpec& r : model.architecture().roles) {
+        if (r.is_linear()) known += (known.empty() ? "" : ", ") + std::string(r.role);
+      }
+      return invalid_argument(
+          fmt::format("the recipe has a grid for role {}, which {} has not; there are {}", role,
+                      model.architecture().name, known));
+    }
+    COLDPRESS_ASSIGN_OR_RETURN(const GridKind* kind, find_grid(grid.kind));
+    if (kind->block != nullptr || !recipe.types.mix.empty()) {
+      return invalid_argument("grids of roles and GGUF types exclude each other");
+    }
+  }
+  return {};
 }
 
 Status check_types(const Recipe& recipe) {
@@ -182,6 +204,7 @@ const PlannedTensor* Plan::find(const std::string& name) const {
 Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   COLDPRESS_RETURN_IF_ERROR(check_types(recipe));
   COLDPRESS_RETURN_IF_ERROR(check_code_recipe(model, recipe));
+  COLDPRESS_RETURN_IF_ERROR(check_roles(model, recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(recipe.method));
   COLDPRESS_RETURN_IF_ERROR(check_outliers(*method, recipe.solver));
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* init, find_init(recipe.init, *method));
@@ -213,6 +236,7 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
     t.name = source.name;
     t.source_type = source.type;
     t.shape = source.shape;
+    t.is_edited = source.is_edited;
     t.source_bytes = source.data.size();
     const auto place = places.find(source.name);
     if (place != places.end()) {
@@ -278,54 +302,6 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
       (experts_at_once ? kExpertsAtOnce : 1) * 4 * widest * widest * f32 +
       solver_copies * largest_linear * f32 + config.vocab * config.hidden * f32;
   return plan;
-}
-
-namespace {
-
-Json types_to_json(const MixOptions& o) {
-  if (o.mix.empty()) return nullptr;
-  const auto name = [](int32_t type) { return ggml_type_info(type)->name; };
-  Json overrides = Json::array();
-  for (const TensorTypeRule& rule : o.overrides) {
-    overrides.push_back(rule.pattern + "=" + name(rule.ggml_type));
-  }
-  return {{"mix", o.mix},
-          {"pure", o.pure},
-          {"tensor_types", std::move(overrides)},
-          {"output_type", o.output_type ? Json(name(*o.output_type)) : Json()},
-          {"token_embedding_type", o.token_embd_type ? Json(name(*o.token_embd_type)) : Json()},
-          {"allow_fallback", o.allow_fallback}};
-}
-
-}  // namespace
-
-Json recipe_to_json(const Recipe& r) {
-  return {{"method", r.method},
-          {"init", r.init},
-          {"types", types_to_json(r.types)},
-          {"format", r.code_format.empty() ? Json() : Json(r.code_format)},
-          {"quantise_head", r.quantise_head},
-          {"grid",
-           {{"kind", r.grid.kind},
-            {"bits", r.grid.bits},
-            {"group", r.grid.group},
-            {"symmetric", r.grid.symmetric},
-            {"scale_type", std::string(dtype_name(r.grid.scale_type))},
-            {"clip", r.grid.clip == Clip::kHessian ? "hessian" : "none"}}},
-          {"solver",
-           {{"iterations", r.solver.iterations},
-            {"local_search", r.solver.local_search},
-            {"precondition", r.solver.precondition},
-            {"grow_rho", r.solver.grow_rho},
-            {"effort", r.solver.effort},
-            {"move_scales", r.solver.move_scales},
-            {"refit_rounds", r.solver.refit_rounds},
-            {"outliers", r.solver.outlier_fraction},
-            {"outlier_mode",
-             r.solver.outlier_mode == OutlierMode::kColumns ? "columns" : "unstructured"}}},
-          {"propagate", r.propagate},
-          {"calibration", {{"samples", r.samples}, {"seqlen", r.seqlen}}},
-          {"dense_type", std::string(dtype_name(r.dense_type))}};
 }
 
 Json plan_to_json(const Plan& plan) {

@@ -30,7 +30,8 @@ struct PlannedTensor {
   std::vector<int64_t> shape;
   uint64_t source_bytes = 0;
   uint64_t stored_bytes = 0;
-  std::string reason;  // why it is copied
+  std::string reason;      // why it is copied
+  bool is_edited = false;  // its values are a transform's
   // Quantised tensors only.
   GridOptions grid;
   int32_t ggml_type = -1;  // of the blocks it is stored in; -1: the recipe's dense type

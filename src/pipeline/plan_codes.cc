@@ -30,6 +30,12 @@ Status check_code_recipe(const Model& model, const Recipe& recipe) {
     return invalid_argument(
         fmt::format("--type is for GGUF files; use --bits with --format {}", format->name));
   }
+  if (!recipe.role_grids.empty()) {
+    return invalid_argument(fmt::format(
+        "--format {} has one grid for all linears; leave the recipe's roles out, or use "
+        "--format dense",
+        format->name));
+  }
   if (recipe.solver.outlier_fraction > 0) {
     return invalid_argument(
         fmt::format("--format {} has no place for --outliers beside its codes; leave them out, or "

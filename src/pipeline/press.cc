@@ -88,7 +88,12 @@ void stack_blocks(Run& run, const Job& job, const Matrix<std::byte>& blocks) {
 std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessian,
                             View2<float> w) {
   const PlannedTensor& planned = *run.planned.at(linear.tensor_name);
-  if (planned.action != TensorAction::kQuantise) return std::nullopt;
+  if (planned.action != TensorAction::kQuantise) {
+    for (int64_t i = 0; i < w.rows && planned.is_edited; ++i) {  // as the output will hold it
+      round_to_dtype(run.plan.recipe.dense_type, {w.row(i), static_cast<std::size_t>(w.cols)});
+    }
+    return std::nullopt;
+  }
   const GridFit fit{*find_grid(planned.grid.kind), planned.grid};
   return Job{&linear, &planned, fit, hessian, w, 0, {}};
 }
@@ -102,6 +107,9 @@ Status press(Run& run, const SolverMethod& method, const TapPlace& place,
     const Stopwatch watch(&run.report.seconds.solve);
     grids.reserve(jobs.size());
     for (const Job& job : jobs) {
+      for (const auto& [kind, step] : run.reshaping) {
+        kind->reshape(job.w, *job.hessian, step, run.pool);
+      }
       grids.push_back(fit_grid(job.fit, job.w, job.hessian->diagonal(), run.pool));
       problems.push_back({job.w, job.hessian, &grids.back(), {}, &job.fit});
     }

@@ -7,12 +7,14 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "calibration/gram_source.h"
 #include "grid/table.h"
 #include "pipeline/driver.h"
 #include "solver/table.h"
+#include "transform/table.h"
 
 namespace coldpress {
 
@@ -41,6 +43,8 @@ struct Run {
   double residual_scale = 1;
   std::map<std::string, const PlannedTensor*> planned;    // of the plan, by name
   std::map<std::string, Matrix<std::byte>> stacked = {};  // packed rows of experts that are solved
+  // Transforms that change each linear before it is solved.
+  std::vector<std::pair<const TransformKind*, TransformStep>> reshaping = {};
 };
 
 // A linear to solve, and what it is solved against.

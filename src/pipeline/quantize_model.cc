@@ -28,10 +28,11 @@ struct Calibration {
 
 Result<CalibrationWindows> read_windows(const QuantizeJob& job) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
-                             parse_calibration_sources(job.calibration, job.find_text));
+                             parse_calibration_sources(job.recipe.calibration, job.find_text));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                              Tokenizer::open(job.model, job.tokenizer_pre));
-  const CalibrationRequest request = {job.recipe.samples, job.recipe.seqlen, job.seed};
+  const CalibrationRequest request = {job.recipe.samples, job.recipe.seqlen,
+                                      job.recipe.calibration_seed};
   return read_calibration(sources, request, *tokenizer);
 }
 
@@ -72,9 +73,19 @@ Json imatrix_json(const Imatrix& imatrix, const std::string& name) {
 
 }  // namespace
 
+Result<std::unique_ptr<TransformedModel>> open_transformed(const Model& source,
+                                                           const Recipe& recipe) {
+  return TransformedModel::create(source, recipe.transform, recipe.dense_type);
+}
+
 Result<std::optional<Imatrix>> read_imatrix_for(const Model& model, const std::string& path,
                                                 Recipe* recipe) {
   if (path.empty()) return std::optional<Imatrix>();
+  if (!recipe->transform.empty()) {
+    return invalid_argument(
+        "--imatrix knows inputs only as they are in the source; transforms and low-bit activations "
+        "need a text, by --calibration");
+  }
   COLDPRESS_ASSIGN_OR_RETURN(Imatrix imatrix, read_imatrix(path));
   COLDPRESS_RETURN_IF_ERROR(ImatrixGrams::create(model, imatrix, path).status());
   recipe->propagate = false;  // no inputs, so no distance between them
@@ -97,11 +108,13 @@ void settle_code_types(const Model& model, const GivenTypes& given, Recipe* reci
 
 Result<Json> quantize_model(QuantizeJob job) {
   const auto start = Clock::now();
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> model, Model::open(job.model));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(job.model));
+  settle_code_types(*source, job.given, &job.recipe);
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
+                             open_transformed(*source, job.recipe));
   Calibration calibration;
   COLDPRESS_ASSIGN_OR_RETURN(calibration.imatrix,
                              read_imatrix_for(*model, job.imatrix, &job.recipe));
-  settle_code_types(*model, job.given, &job.recipe);
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, job.recipe, job.threads));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, job.target, job.out));
   COLDPRESS_ASSIGN_OR_RETURN(const ExportRequest request, export_request(job, *model, plan));
@@ -111,11 +124,15 @@ Result<Json> quantize_model(QuantizeJob job) {
   }
 
   ThreadPool pool(job.threads);
+  COLDPRESS_RETURN_IF_ERROR(model->learn(calibration.windows, pool));
   bool is_stopped = false;
   const auto stopped = [&job] { return io_error("stopped before " + job.out + " was complete"); };
   DriverHooks hooks;
   hooks.put = [&](const std::string& name, const PressedTensor& tensor) {
     return is_stopped ? stopped() : sink->put(name, tensor);
+  };
+  hooks.replace = [&model](const std::string& name, MatrixF values) {
+    model->replace(name, std::move(values));
   };
   if (job.progress) {
     hooks.progress = [&](const Progress& p) { is_stopped = is_stopped || !job.progress(p); };

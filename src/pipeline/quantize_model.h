@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -15,6 +16,7 @@
 #include "pipeline/driver.h"
 #include "pipeline/recipe.h"
 #include "pipeline/target.h"
+#include "transform/transformed_model.h"
 
 namespace coldpress {
 
@@ -25,16 +27,14 @@ struct GivenTypes {
 };
 
 struct QuantizeJob {
-  std::string model;        // Hugging Face folder or .gguf file
-  std::string out;          // NAME.gguf, or the name of a folder
-  std::string calibration;  // as parse_calibration_sources (calibration/sources.h) reads it
-  // Turns a name in `calibration` into the path of a text.
+  std::string model;  // Hugging Face folder or .gguf file
+  std::string out;    // NAME.gguf, or the name of a folder
+  // Turns a name in recipe.calibration into the path of a text.
   std::function<Result<std::filesystem::path>(const std::string&)> find_text;
-  std::string imatrix;           // file of Gram diagonals in place of `calibration`; empty: none
-  std::optional<uint64_t> seed;  // of the choice of windows; none: the first ones
-  std::string tokenizer_pre;     // empty: what the model says
-  uint64_t split_bytes = 0;      // GGUF: of tensors per file; 0: one file
-  uint64_t shard_bytes = 0;      // folders: per file; 0: the source's shards
+  std::string imatrix;        // file of Gram diagonals in place of the texts; empty: none
+  std::string tokenizer_pre;  // empty: what the model says
+  uint64_t split_bytes = 0;   // GGUF: of tensors per file; 0: one file
+  uint64_t shard_bytes = 0;   // folders: per file; 0: the source's shards
   int threads = 1;
   std::string version;  // of coldpress
   Recipe recipe;
@@ -46,6 +46,10 @@ struct QuantizeJob {
 
 // The manifest. On any error nothing is left under the final name.
 Result<Json> quantize_model(QuantizeJob job);
+
+// The model to press: the source as the recipe transforms it. Keeps a reference to `source`.
+Result<std::unique_ptr<TransformedModel>> open_transformed(const Model& source,
+                                                           const Recipe& recipe);
 
 // The imatrix at `path`, which must have what the model needs, and the recipe's samples and length
 // set to its own; nothing if the path is empty.

@@ -403,12 +403,19 @@ TEST(Export, ASafetensorsFileNameIsNotAFolder) {
       HasSubstr("is a folder; give a folder's name"));
 }
 
-TEST(ExportTable, HasOneFolderFormatAndUniqueSuffixes) {
+// Folders of codes are asked for by name; all else by the output's suffix.
+TEST(ExportTable, NamesAreUniqueAndSoAreSuffixesOfWhatHoldsValues) {
+  std::set<std::string_view> names;
   std::set<std::string_view> suffixes;
   for (const ExportFormat* f : export_table()) {
     EXPECT_FALSE(f->name.empty());
+    EXPECT_TRUE(names.insert(f->name).second) << f->name;
     EXPECT_NE(f->create, nullptr);
-    EXPECT_TRUE(suffixes.insert(f->suffix).second);
+    if (f->codes != nullptr) {
+      EXPECT_EQ(f->suffix, "") << f->name;
+    } else {
+      EXPECT_TRUE(suffixes.insert(f->suffix).second) << f->name;
+    }
   }
   EXPECT_TRUE(suffixes.contains(""));
 }

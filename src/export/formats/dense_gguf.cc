@@ -101,7 +101,9 @@ Result<Head> head_of(const ExportRequest& request, const std::vector<OutputTenso
     return Head{std::move(metadata)};
   }
   COLDPRESS_ASSIGN_OR_RETURN(const GgufFile file, GgufFile::open(request.model.path()));
-  return Head{file.content().metadata, file.content().alignment};
+  Head head{file.content().metadata, file.content().alignment};
+  put_online_parts(request.model.config().online, head.metadata);
+  return head;
 }
 
 Result<std::unique_ptr<ExportSink>> create(const ExportRequest& request) {

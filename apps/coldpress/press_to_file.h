@@ -1,0 +1,13 @@
+// quantize's work, for verbs that press a model on their way to something else.
+#pragma once
+
+#include "base/status.h"
+#include "io/json.h"
+#include "press_options.h"
+
+namespace coldpress::cli {
+
+// Presses options.model to options.out; the manifest that goes with it.
+Result<Json> press_to_file(const PressOptions& options);
+
+}  // namespace coldpress::cli
