@@ -90,10 +90,10 @@ TEST_F(Format, AGgufFileBecomesAFolderOfCodes) {
 TEST_F(Format, PlanTellsTypesAndBytes) {
   const CommandResult result = plan({"--bits", "4", "--group", "32", "--format", "gptq-v2"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  // 128 x 256 codes of 4 bits, 8 groups of 128 zeros of 4 bits and scales of 2 bytes.
+  // 128 x 256 codes of 4 bits, 8 groups of 128 zeros of 4 bits and scales of 2 bytes, 256 groups.
   EXPECT_THAT(
       result.out,
-      ContainsRegex("0.mlp.down_proj.weight +128x256 +quantise +F32 +GPTQ INT4 g32 +18944"));
+      ContainsRegex("0.mlp.down_proj.weight +128x256 +quantise +F32 +GPTQ INT4 g32 +19968"));
   EXPECT_THAT(result.out, HasSubstr("stored as gptq-v2"));
 }
 
