@@ -106,6 +106,9 @@ TEST_F(Format, ScalesHaveTheSourcesType) {
   const Json natural = parse_json(plan(options).out, "stdout").value();
   EXPECT_EQ(natural["recipe"]["dense_type"], "BF16");
   EXPECT_EQ(natural["recipe"]["grid"]["scale_type"], "BF16");
+  const Json gptq =  // whose loaders keep scales in F16
+      parse_json(plan({"--bits", "4", "--format", "gptq-v2", "--json"}).out, "stdout").value();
+  EXPECT_EQ(gptq["recipe"]["grid"]["scale_type"], "F16");
   const Json asked =
       parse_json(plan(joined(options, {"--dense-type", "f16"})).out, "stdout").value();
   EXPECT_EQ(asked["recipe"]["grid"]["scale_type"], "F16");

@@ -408,6 +408,7 @@ TEST(ExportTable, HasOneFolderFormatAndUniqueSuffixes) {
   for (const ExportFormat* f : export_table()) {
     EXPECT_FALSE(f->name.empty());
     EXPECT_NE(f->create, nullptr);
+    if (f->codes != nullptr) continue;  // asked for by name
     EXPECT_TRUE(suffixes.insert(f->suffix).second);
   }
   EXPECT_TRUE(suffixes.contains(""));
