@@ -52,6 +52,8 @@ struct CodeFormat {
                                               View2<const uint8_t> codes);
   // Whether loaders read stored zeros, those of `rows` outputs, as the grid's; nullptr: always.
   bool (*good_zeros)(const GridOptions& grid, int64_t rows, std::span<const std::byte> zeros);
+  // Its loaders keep scales in F16, whatever the model's type.
+  bool keeps_f16 = false;
   // "quantization_config" of config.json.
   Json (*settings)(const GridOptions& grid, const CodedModel& model);
 };

@@ -10,6 +10,7 @@
 #include "calibration/imatrix_grams.h"
 #include "calibration/sources.h"
 #include "export/export.h"
+#include "export/table.h"
 #include "pipeline/conversion_manifest.h"
 #include "pipeline/manifest.h"
 #include "report/record.h"
@@ -100,8 +101,10 @@ Result<std::optional<Imatrix>> read_imatrix_for(const Model& model, const std::s
 void settle_code_types(const Model& model, const GivenTypes& given, Recipe* recipe) {
   if (recipe->code_format.empty()) return;
   if (!given.dense) {
-    const DType natural = natural_dense_type(model);
-    recipe->dense_type = natural == DType::kBF16 ? natural : DType::kF16;
+    const Result<const ExportFormat*> format = find_code_format(recipe->code_format);
+    const bool as_source =
+        format.ok() && !(*format)->codes->keeps_f16 && natural_dense_type(model) == DType::kBF16;
+    recipe->dense_type = as_source ? DType::kBF16 : DType::kF16;
   }
   if (!given.scale) recipe->grid.scale_type = recipe->dense_type;
 }

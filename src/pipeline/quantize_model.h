@@ -56,8 +56,8 @@ Result<std::unique_ptr<TransformedModel>> open_transformed(const Model& source,
 Result<std::optional<Imatrix>> read_imatrix_for(const Model& model, const std::string& path,
                                                 Recipe* recipe);
 
-// A folder of codes keeps the source's own type, unless another was given: loaders multiply in it,
-// so scales have it too.
+// A folder of codes keeps the source's own type, unless another was given or its loaders keep
+// scales in F16: loaders multiply in that type, so scales have it too.
 void settle_code_types(const Model& model, const GivenTypes& given, Recipe* recipe);
 
 }  // namespace coldpress

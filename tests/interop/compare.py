@@ -43,7 +43,7 @@ CASES = [
     ("compressed-tensors", "qwen3-tied", scheme(3, 64)),
     ("compressed-tensors", "phi3-f16", scheme(4, 32)),
     ("compressed-tensors", "qwen3-moe", scheme(4, 32, SYMMETRIC)),
-    *[("gptq", "llama", scheme(bits, 32, SYMMETRIC, "--dense-type", "f16")) for bits in (2, 3, 4, 8)],
+    *[("gptq", "llama", scheme(bits, 32, SYMMETRIC)) for bits in (2, 3, 4, 8)],
     ("gptq", "llama", scheme(4, "channel", SYMMETRIC)),
     ("gptq", "qwen3-tied", scheme(4, 64, SYMMETRIC)),
     ("gptq", "phi3-f16", scheme(4, 32, SYMMETRIC)),

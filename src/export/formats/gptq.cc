@@ -25,6 +25,7 @@ constexpr CodeFormat kCodes = {
         [](const GridOptions& grid, int64_t rows, std::span<const std::byte> zeros) {
           return gptq::good_zeros(grid, rows, zeros, 1);
         },
+    .keeps_f16 = true,
     .settings = [](const GridOptions& grid,
                    const CodedModel& model) { return gptq::settings(grid, model, "gptq"); },
 };

@@ -17,6 +17,7 @@ constexpr CodeFormat kCodes = {
         [](const GridOptions& grid, int64_t rows, std::span<const std::byte> zeros) {
           return gptq::good_zeros(grid, rows, zeros, 0);
         },
+    .keeps_f16 = true,
     .settings = [](const GridOptions& grid,
                    const CodedModel& model) { return gptq::settings(grid, model, "gptq_v2"); },
 };

@@ -73,6 +73,7 @@ constexpr CodeFormat kCodes = {
     .parts = parts,
     .pack = pack,
     .good_zeros = nullptr,
+    .keeps_f16 = false,
     .settings = settings,
 };
 
