@@ -90,8 +90,7 @@ TEST_F(Format, AGgufFileBecomesAFolderOfCodes) {
 TEST_F(Format, PlanTellsTypesAndBytes) {
   const CommandResult result = plan({"--bits", "4", "--group", "32", "--format", "gptq-v2"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
-  // 128 x 256 codes of 4 bits, 8 groups of 128 zeros of 4 bits and scales of 2 bytes, and the group
-  // of each of the 256 inputs in 4 bytes.
+  // 128 x 256 codes of 4 bits, 8 groups of 128 zeros of 4 bits and scales of 2 bytes, 256 groups.
   EXPECT_THAT(
       result.out,
       ContainsRegex("0.mlp.down_proj.weight +128x256 +quantise +F32 +GPTQ INT4 g32 +19968"));
@@ -107,6 +106,9 @@ TEST_F(Format, ScalesHaveTheSourcesType) {
   const Json natural = parse_json(plan(options).out, "stdout").value();
   EXPECT_EQ(natural["recipe"]["dense_type"], "BF16");
   EXPECT_EQ(natural["recipe"]["grid"]["scale_type"], "BF16");
+  const Json gptq =  // whose loaders keep scales in F16
+      parse_json(plan({"--bits", "4", "--format", "gptq-v2", "--json"}).out, "stdout").value();
+  EXPECT_EQ(gptq["recipe"]["grid"]["scale_type"], "F16");
   const Json asked =
       parse_json(plan(joined(options, {"--dense-type", "f16"})).out, "stdout").value();
   EXPECT_EQ(asked["recipe"]["grid"]["scale_type"], "F16");
