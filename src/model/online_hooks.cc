@@ -1,7 +1,5 @@
 #include "model/online_hooks.h"
 
-#include <cstring>
-
 namespace coldpress {
 
 OnlineHooks::OnlineHooks(const ModelConfig& config)
@@ -9,9 +7,10 @@ OnlineHooks::OnlineHooks(const ModelConfig& config)
   if (parts_.r3) {
     r3_ = std::make_unique<Rotation>(Rotation::hadamard(config.head_dim, *parts_.r3));
   }
-  hooks_[0] = {r3_.get(), {}};
-  hooks_[1] = {r3_.get(), parts_.kv};
-  hooks_[2] = {nullptr, parts_.kv};
+  const bool interleaved = !config.rope.empty() && config.rope.front().interleaved;
+  hooks_[0] = {r3_.get(), {}, interleaved};
+  hooks_[1] = {r3_.get(), parts_.kv, interleaved};
+  hooks_[2] = {nullptr, parts_.kv, false};
 }
 
 void OnlineHooks::apply(ggml_tensor* out, const ggml_tensor* in, int ith, int /*nth*/, void* hook) {
@@ -25,7 +24,10 @@ void OnlineHooks::apply(ggml_tensor* out, const ggml_tensor* in, int ith, int /*
                static_cast<std::size_t>(head) * x->nb[1];
       };
       auto* row = reinterpret_cast<float*>(at(out));
-      std::memcpy(row, at(in), static_cast<std::size_t>(dim) * sizeof(float));
+      const auto* from = reinterpret_cast<const float*>(at(in));
+      for (int64_t i = 0; i < dim; ++i) {
+        row[how.interleaved ? i % 2 * (dim / 2) + i / 2 : i] = from[i];
+      }
       if (how.rotation != nullptr) how.rotation->apply(row);
       round_to_low_bits(how.bits, row, dim);
     }
@@ -33,18 +35,18 @@ void OnlineHooks::apply(ggml_tensor* out, const ggml_tensor* in, int ith, int /*
 }
 
 ggml_tensor* OnlineHooks::hooked(ggml_context* ctx, ggml_tensor* x, const HeadHook& hook) {
-  if (hook.rotation == nullptr && hook.bits.bits == 0) return x;
   return ggml_map_custom1(ctx, x, apply, 1, const_cast<HeadHook*>(&hook));  // only read
 }
 
 ggml_tensor* OnlineHooks::query(ggml_context* ctx, ggml_tensor* q) const {
-  return hooked(ctx, q, hooks_[0]);
+  // In the order that the keys get.
+  return hooks_[1].is_idle() ? q : hooked(ctx, q, hooks_[0]);
 }
 ggml_tensor* OnlineHooks::key(ggml_context* ctx, ggml_tensor* k) const {
-  return hooked(ctx, k, hooks_[1]);
+  return hooks_[1].is_idle() ? k : hooked(ctx, k, hooks_[1]);
 }
 ggml_tensor* OnlineHooks::value(ggml_context* ctx, ggml_tensor* v) const {
-  return hooked(ctx, v, hooks_[2]);
+  return hooks_[2].is_idle() ? v : hooked(ctx, v, hooks_[2]);
 }
 
 void OnlineHooks::rotate_mid(View2<float> rows) {

@@ -18,6 +18,8 @@ class OnlineHooks {
  public:
   explicit OnlineHooks(const ModelConfig& config);
 
+  // Keys and queries take the order of channels that Hugging Face has, whatever the source's, so
+  // that a model rounds the same in every container; their products do not depend on it.
   // q, k (after RoPE) and v, contiguous heads (D, heads, T): the same where nothing acts on them.
   ggml_tensor* query(ggml_context* ctx, ggml_tensor* q) const;
   ggml_tensor* key(ggml_context* ctx, ggml_tensor* k) const;
@@ -33,6 +35,8 @@ class OnlineHooks {
   struct HeadHook {
     const Rotation* rotation = nullptr;
     LowBits bits;
+    bool interleaved = false;  // channels 2i and 2i + 1 are to become i and i + D/2
+    bool is_idle() const { return rotation == nullptr && bits.bits == 0; }
   };
   static void apply(ggml_tensor* out, const ggml_tensor* in, int ith, int nth, void* hook);
   static ggml_tensor* hooked(ggml_context* ctx, ggml_tensor* x, const HeadHook& hook);

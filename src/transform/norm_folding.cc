@@ -22,7 +22,7 @@ Result<MatrixF> load_gains(const Model& model, const std::string& name) {
 void fold(const Model& model, std::string_view norm, const std::vector<std::string_view>& readers,
           int block, WeightEdits& edits) {
   const auto name = model.role_tensor(norm, block);
-  if (!name) return;
+  if (!name || !edits.fold_first(norm, block)) return;
   const auto scaled = [&model, gain = *name](bool multiply) -> WeightEdits::Edit {
     return [&model, gain, multiply](View2<float> values) -> Status {
       COLDPRESS_ASSIGN_OR_RETURN(const MatrixF gains, load_gains(model, gain));

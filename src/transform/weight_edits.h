@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,6 +32,10 @@ class WeightEdits {
   void add_to_readers(std::string_view tap, int block, const Edit& edit);
   // Edits the matrices that read the tap and, as one row, their biases.
   void add_to_writers(std::string_view tap, int block, const Edit& matrix, const Edit& bias);
+  // True once for each norm and block: whether its gains are still to be folded.
+  bool fold_first(std::string_view norm, int block) {
+    return folded_.emplace(std::string(norm), block).second;
+  }
   // The head becomes a tensor of its own, if it is the embeddings so far; it starts as they are in
   // the source.
   void untie();
@@ -56,6 +61,7 @@ class WeightEdits {
   const Model& model_;
   std::map<std::string, std::vector<Edit>> edits_;
   std::vector<Learn> learners_;
+  std::set<std::pair<std::string, int>> folded_;
   OnlineParts online_;
   bool untied_ = false;
 };
