@@ -33,6 +33,12 @@ Result<std::unique_ptr<ExportSink>> open_export(const ExportRequest& request) {
                       request.out.string(), request.code_format));
     }
     COLDPRESS_ASSIGN_OR_RETURN(const ExportFormat* format, find_code_format(request.code_format));
+    if (request.model.config().online.are_needed()) {
+      return invalid_argument(
+          fmt::format("--format {} is for programs that do not run rotation r4; leave r4 out, or "
+                      "--format",
+                      request.code_format));
+    }
     return format->create(request);
   }
   const ExportFormat* folder = nullptr;

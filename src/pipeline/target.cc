@@ -282,6 +282,19 @@ Status check_llama_cpp(const Model& model, const Plan& plan, int64_t devices) {
   return {};
 }
 
+// Refuses what would have to run along with the model and does not in `loader`. Loaders of
+// int-quantized round activations to 8 bits by themselves.
+Status check_online(const Model& model, const Plan& plan, const std::string& loader) {
+  OnlineParts online = model.config().online;
+  const bool rounds = plan.recipe.code_format == "int-quantized";
+  if (rounds && online.activations == LowBits{8, true, 1.0F, 0}) online.activations = {};
+  if (online.empty()) return {};
+  return invalid_argument(fmt::format(
+      "{} runs neither rotations r3 and r4 nor this rounding of activations, keys and values{}; "
+      "leave them out, or --target",
+      loader, rounds ? "" : " (to 8 bits of activations with --format int-quantized alone)"));
+}
+
 }  // namespace
 
 Status check_target(const Model& model, const Plan& plan, const Target& target,
@@ -303,6 +316,7 @@ Status check_target(const Model& model, const Plan& plan, const Target& target,
         "{} loads Hugging Face folders; use --bits 4 --format compressed-tensors instead of --type",
         target.loader));
   }
+  COLDPRESS_RETURN_IF_ERROR(check_online(model, plan, target.loader));
   if (target.loader == "vllm") return VllmCheck(model, plan, target.tensor_parallel).run();
   if (target.loader == "transformers") {
     return check_transformers(model, plan, target.tensor_parallel);

@@ -229,6 +229,17 @@ TEST_F(Transforms, WhatCannotBeDoneIsRefused) {
   expect_refusal(quantize("a", {"--kv-bits", "4", "--kv-group", "5"}), 1, {"--kv-group 5"});
   EXPECT_EQ(quantize("b", {"--transform", "r7"}).exit_code, 2);
   EXPECT_EQ(quantize("c", {"--act-bits", "1"}).exit_code, 2);
+  expect_refusal(quantize("d", {"--symmetric", "--transform", "r4", "--format", "gptq"}), 1,
+                 {"--format", "r4"});
+  expect_refusal(quantize("e.gguf", {"--kv-bits", "4", "--target", "llama.cpp"}), 1,
+                 {"llama.cpp", "keys and values"});
+  expect_refusal(quantize("f", {"--act-bits", "4", "--symmetric", "--format", "int-quantized",
+                                "--target", "vllm"}),
+                 1, {"vllm", "activations"});
+  ASSERT_EQ(quantize("g", {"--act-bits", "8", "--symmetric", "--transform", "smooth", "--format",
+                           "int-quantized", "--target", "vllm"})
+                .exit_code,
+            0);
   ASSERT_EQ(quantize("online", {"--transform", "r4"}).exit_code, 0);
   expect_refusal(
       run_coldpress({"convert", folder_ / "online", "--transform", "r4", "-o", folder_ / "twice"}),
