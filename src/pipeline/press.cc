@@ -184,7 +184,11 @@ Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramS
                  BlockWeights& weights) {
   if (tap.by_expert) return press_experts(run, block, tap, sums.gram, grams, weights);
   const MatrixF gram = sums.gram.normalised();
-  const TargetShift shift(sums, run.residual_scale);
+  TargetShift shift;
+  {
+    const Stopwatch watch(&run.report.seconds.solve);
+    shift = TargetShift(sums, run.residual_scale, run.pool);
+  }
   COLDPRESS_ASSIGN_OR_RETURN(
       TapHessian h, TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.view()));
   // One by one: each fills the pool by itself or is small beside the others.
@@ -192,7 +196,10 @@ Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramS
     std::optional<Job> job = make_job(run, linear, &h, weights.linear(linear));
     if (!job) continue;
     job->tokens = sums.gram.tokens();
-    shift.apply(job->w, run.pool);
+    {
+      const Stopwatch watch(&run.report.seconds.solve);
+      shift.apply(job->w, run.pool);
+    }
     COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, {std::move(*job)}));
   }
   return {};

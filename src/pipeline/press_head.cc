@@ -50,7 +50,7 @@ Status press_head(Run& run, const Model& model, GramSource& grams) {
   if (planned == nullptr) return {};
   COLDPRESS_ASSIGN_OR_RETURN(const TapSums sums, head_gram(model, grams));
   const MatrixF gram = sums.gram.normalised();
-  const TargetShift shift(sums, 1);
+  const TargetShift shift(sums, 1, run.pool);
   COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.view()));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
   shift.apply(w.view(), run.pool);

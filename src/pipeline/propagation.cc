@@ -69,17 +69,21 @@ std::optional<Half> read(const DriftHalf& sums) {
   return half;
 }
 
-// The factor on D_A (H_A + l I)^-1 that predicts the other half's drift best, both ways together.
-double best_share(const std::array<Half, 2>& halves, MatrixF Half::*drift) {
+// How well one half's regression D_A (H_A + l I)^-1 predicts the other half's drift.
+struct Trial {
   double cross = 0;
   double energy = 0;
-  for (std::size_t i = 0; i < 2; ++i) {
-    const Half& a = halves[i];
-    const Half& b = halves[1 - i];
-    const MatrixF t = product(a.*drift, a.inverse);
-    cross += dot(t, b.*drift);
-    energy += dot(product(t, b.h), t);
-  }
+};
+
+Trial try_on(const Half& a, const Half& b, MatrixF Half::*drift) {
+  const MatrixF t = product(a.*drift, a.inverse);
+  return {dot(t, b.*drift), dot(product(t, b.h), t)};
+}
+
+// The factor with which both predict best together.
+double best_share(const std::array<Trial, 2>& trials) {
+  const double cross = trials[0].cross + trials[1].cross;
+  const double energy = trials[0].energy + trials[1].energy;
   return energy > 0 ? std::clamp(cross / energy, 0.0, 1.0) : 0.0;
 }
 
@@ -93,21 +97,38 @@ MatrixF sum(const MatrixD& a, const MatrixD& b, double factor) {
 
 }  // namespace
 
-TargetShift::TargetShift(const TapSums& sums, double residual_scale) {
+TargetShift::TargetShift(const TapSums& sums, double residual_scale, ThreadPool& pool) {
   if (!sums.drift.is_measured()) return;
-  const auto& [even, odd] = sums.drift.halves;
-  std::optional<Half> first = read(even);
-  std::optional<Half> second = read(odd);
-  const std::optional<MatrixF> inverse = damped_inverse(sums.gram.normalised());
-  if (!first || !second || !inverse) return;
-  const std::array<Half, 2> halves = {std::move(*first), std::move(*second)};
+  const DriftHalf& even = sums.drift.halves[0];
+  const DriftHalf& odd = sums.drift.halves[1];
+  std::array<std::optional<Half>, 2> read_halves;
+  std::optional<MatrixF> inverse;
+  pool.for_each(3, [&](int64_t task, int) {
+    const auto half = static_cast<std::size_t>(task);
+    if (task < 2) read_halves[half] = read(sums.drift.halves[half]);
+    if (task == 2) inverse = damped_inverse(sums.gram.normalised());
+  });
+  if (!read_halves[0] || !read_halves[1] || !inverse) return;
+  const std::array<Half, 2> halves = {std::move(*read_halves[0]), std::move(*read_halves[1])};
+  const bool has_residual = even.residual.rows() > 0;
+  std::array<Trial, 2> of_input;
+  std::array<Trial, 2> of_residual;
+  pool.for_each(2, [&](int64_t task, int) {
+    const auto a = static_cast<std::size_t>(task);
+    of_input[a] = try_on(halves[a], halves[1 - a], &Half::input);
+    if (has_residual) of_residual[a] = try_on(halves[a], halves[1 - a], &Half::residual);
+  });
+  input_share_ = best_share(of_input);
+  residual_share_ = best_share(of_residual);
   const double per_token = 1.0 / static_cast<double>(sums.gram.tokens());
-  input_share_ = best_share(halves, &Half::input);
-  input_ = product(sum(even.input, odd.input, input_share_ * per_token), *inverse);
-  if (even.residual.rows() == 0) return;
-  residual_share_ = best_share(halves, &Half::residual);
-  const double factor = residual_share_ * per_token / residual_scale;
-  residual_ = product(sum(even.residual, odd.residual, factor), *inverse);
+  pool.for_each(has_residual ? 2 : 1, [&](int64_t task, int) {
+    if (task == 0) {
+      input_ = product(sum(even.input, odd.input, input_share_ * per_token), *inverse);
+    } else {
+      const double factor = residual_share_ * per_token / residual_scale;
+      residual_ = product(sum(even.residual, odd.residual, factor), *inverse);
+    }
+  });
 }
 
 void TargetShift::apply(View2<float> w, ThreadPool& pool) const {

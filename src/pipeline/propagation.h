@@ -24,7 +24,7 @@ class TargetShift {
   // Empty, so that apply() does nothing: no drift to make good.
   TargetShift() = default;
   // Empty where `sums` has no drift, or its Gram cannot be inverted.
-  TargetShift(const TapSums& sums, double residual_scale);
+  TargetShift(const TapSums& sums, double residual_scale, ThreadPool& pool);
 
   // W (out, in) becomes W*.
   void apply(View2<float> w, ThreadPool& pool) const;

@@ -205,7 +205,7 @@ TEST(TargetShift, MakesGoodWhatInputsTellOfTheDrift) {
   const MatrixF w = random_matrix(40, kInputs, rng);
   MatrixF shifted = w.clone();
   ThreadPool pool(2);
-  const TargetShift shift(s.sums, 1);
+  const TargetShift shift(s.sums, 1, pool);
   EXPECT_GT(shift.input_share(), 0.95);
   shift.apply(shifted.view(), pool);
   // What is left is the noise: 0.01^2 of 24 x 0.05^2 + 0.01^2, and the damping's share.
@@ -219,7 +219,7 @@ TEST(TargetShift, LeavesWeightsAloneWhereDriftIsNoise) {
   const MatrixF w = random_matrix(40, kInputs, rng);
   MatrixF shifted = w.clone();
   ThreadPool pool(1);
-  const TargetShift shift(s.sums, 1);
+  const TargetShift shift(s.sums, 1, pool);
   EXPECT_LT(shift.input_share(), 0.15);
   shift.apply(shifted.view(), pool);
   EXPECT_LT(output_error(w, shifted, other), 1.02 * output_error(w, w, other));
@@ -232,7 +232,7 @@ TEST(TargetShift, DoesNothingWithoutDrift) {
   const MatrixF w = random_matrix(5, kInputs, rng);
   MatrixF shifted = w.clone();
   ThreadPool pool(1);
-  TargetShift(sums, 1).apply(shifted.view(), pool);
+  TargetShift(sums, 1, pool).apply(shifted.view(), pool);
   EXPECT_EQ(0, std::memcmp(w.data(), shifted.data(), static_cast<std::size_t>(w.size()) * 4));
 }
 
@@ -255,7 +255,7 @@ TEST(TargetShift, AddsTheStreamsDriftOverItsScale) {
   }
   MatrixF shifted(5, kInputs);
   ThreadPool pool(1);
-  TargetShift(s.sums, 0.5).apply(shifted.view(), pool);
+  TargetShift(s.sums, 0.5, pool).apply(shifted.view(), pool);
   for (int64_t i = 0; i < shifted.size(); ++i) {
     EXPECT_NEAR(shifted.data()[i], 2 * map.data()[i], 0.06);
   }
