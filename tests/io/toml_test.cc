@@ -45,11 +45,18 @@ TEST(Toml, WrittenTextReadsBack) {
 
 TEST(Toml, RefusesWithTheLine) {
   for (const char* bad :
-       {"\n\na = ", "\n\na = nan", "\n\na = 2020-01-01", "\n\na = [1979-05-27]"}) {
+       {"\n\na = ", "\n\na = nan", "\n\na = 2020-01-01", "\n\na = [1979-05-27]", "\n\n[{\"a\"",
+        "\n\n [", "\n\n[[ {", "\n\na = \"\xc3\xa4\"", "\n\n\xcb\x8f"}) {
     const auto json = parse_toml(bad, "recipe.toml");
     ASSERT_FALSE(json.ok()) << bad;
     EXPECT_NE(json.status().message().find("recipe.toml, line 3"), std::string::npos)
         << json.status().message();
+  }
+}
+
+TEST(Toml, RefusesBracketsOutOfPlace) {
+  for (const char* bad : {"ms = [[[[ }", "a = { b = [ }", "a = [ , ]", "a = { = 1 }"}) {
+    EXPECT_FALSE(parse_toml(bad, "recipe.toml").ok()) << bad;
   }
 }
 

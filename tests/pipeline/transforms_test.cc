@@ -136,7 +136,7 @@ TEST_P(TransformedRun, RoundedActivationsAreWhatGramsSee) {
   EXPECT_NE(plain.report.mean_error, rounded.report.mean_error);
   EXPECT_GT(rounded.difference, plain.difference);
   const Outcome smooth = run("smooth:0.5", 8, {8, true, 1.0F, 0});
-  EXPECT_LT(smooth.difference, 0.05);
+  EXPECT_LT(smooth.difference, 0.06);
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, TransformedRun,
