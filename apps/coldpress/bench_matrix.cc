@@ -180,7 +180,6 @@ void add_bench_matrix(CLI::App& bench, Run& run) {
   CLI::App* verb = bench.add_subcommand(
       "matrix", "Perplexity of a model pressed by every method under every preset");
   auto options = std::make_shared<Options>();
-  options->press.recipe.propagate = true;  // as in quantize
   for (const Preset& preset : presets()) options->presets.emplace_back(preset.name);
   verb->add_option("MODEL", options->press.model, "Hugging Face folder or .gguf file")->required();
   verb->add_option("--presets", options->presets, "Of quantize --preset")

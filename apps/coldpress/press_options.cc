@@ -4,13 +4,11 @@
 #include <memory>
 #include <vector>
 
-#include "calibration/sources.h"
 #include "catalogue.h"
 #include "common_options.h"
 #include "io/file.h"
 #include "pipeline/presets.h"
 #include "pipeline/quantize_model.h"
-#include "tokenizer/tokenizer.h"
 #include "transform_options.h"
 
 namespace coldpress::cli {
@@ -130,7 +128,6 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
                   "rtn, gptq, quantease: most rounds of scale refit and sweeps after the method")
       ->check(CLI::Range(0, 20))
       ->capture_default_str();
-  recipe.propagate = true;
   verb.add_flag("--propagate,!--no-propagate", recipe.propagate,
                 "Each linear makes good what it can of the errors before it, for a second forward "
                 "pass (default)");
@@ -149,13 +146,7 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
 }
 
 Result<CalibrationWindows> read_windows(const PressOptions& options) {
-  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
-                             parse_calibration_sources(options.recipe.calibration, resolve_text));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                             Tokenizer::open(options.model, options.tokenizer_pre));
-  const CalibrationRequest request = {options.recipe.samples, options.recipe.seqlen,
-                                      options.recipe.calibration_seed};
-  return read_calibration(sources, request, *tokenizer);
+  return read_windows(options.model, options.tokenizer_pre, options.recipe, resolve_text);
 }
 
 }  // namespace coldpress::cli

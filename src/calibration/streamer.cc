@@ -80,13 +80,6 @@ void add(const MatrixF& shard, MatrixD& sum) {
   for (int64_t i = 0; i < count; ++i) sum.data()[i] += static_cast<double>(shard.data()[i]);
 }
 
-// Whether what the tap's linears give is added to the residual stream as it is: no norm between.
-bool adds_to_residual(const BlockWeights& weights, const Tap& tap) {
-  if (tap.name == "attn_out") return weights.find("attn_post_norm") == nullptr;
-  if (tap.name == "ffn_mid") return weights.find("ffn_post_norm") == nullptr;
-  return false;
-}
-
 }  // namespace
 
 CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWindows& windows,
@@ -95,16 +88,13 @@ CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWi
       pool_(pool),
       store_(windows.count(), windows.length, model.config().hidden, widest_tap(model)),
       scratch_(static_cast<std::size_t>(pool.threads())) {
-  if (follow_source) {
-    source_.emplace(windows.count(), windows.length, model.config().hidden, widest_tap(model));
-  }
+  for (int w = 0; w < pool.threads(); ++w) runners_.emplace_back(model.config());
+  if (!follow_source) return;
+  source_.emplace(windows.count(), windows.length, model.config().hidden, widest_tap(model));
   ModelConfig unrounded = model.config();
   unrounded.online.activations = {};
   unrounded.online.kv = {};
-  for (int w = 0; w < pool.threads(); ++w) {
-    runners_.emplace_back(model.config());
-    source_runners_.emplace_back(unrounded);
-  }
+  for (int w = 0; w < pool.threads(); ++w) source_runners_.emplace_back(unrounded);
 }
 
 Status CalibrationStreamer::embed_into(ActivationStore& store, const HeadWeights& head) {
@@ -227,7 +217,7 @@ Result<TapSums> CalibrationStreamer::run_stage(const BlockWeights& weights,
   Measure measure{0};
   bool routes = false;
   if (at_stage < taps.size()) {
-    measure = measure_of(weights, taps[at_stage]);
+    measure = measure_of(taps[at_stage]);
     routes = taps[at_stage].by_expert && measure.slots == 1 && stage == 2;
   }
   if (routes) routes_.resize(static_cast<std::size_t>(windows_.count()));
@@ -325,14 +315,13 @@ Result<TapSums> CalibrationStreamer::close_tap(const BlockWeights& weights, int 
       return Status();
     };
   }
-  return sum_gram(measure_of(weights, tap), fill, fill_source);
+  return sum_gram(measure_of(tap), fill, fill_source);
 }
 
-CalibrationStreamer::Measure CalibrationStreamer::measure_of(const BlockWeights& weights,
-                                                             const Tap& tap) const {
+CalibrationStreamer::Measure CalibrationStreamer::measure_of(const Tap& tap) const {
   Measure measure{tap.width, tap.slots()};  // experts' slots are rows of their own
   measure.drift = source_.has_value() && !tap.by_expert;
-  measure.residual_drift = measure.drift && adds_to_residual(weights, tap);
+  measure.residual_drift = measure.drift && tap.adds_to_residual;
   return measure;
 }
 

@@ -71,9 +71,9 @@ class CalibrationStreamer final : public GramSource {
   ThreadPool& pool_;
   ActivationStore store_;
   std::optional<ActivationStore> source_;  // of the unquantised model
-  std::vector<StageRunner> runners_;       // one per worker
-  std::vector<StageRunner>
-      source_runners_;            // likewise, of the unquantised model: nothing is rounded
+  // One per worker; those of the unquantised model, where it is followed, round nothing.
+  std::vector<StageRunner> runners_;
+  std::vector<StageRunner> source_runners_;
   std::vector<Scratch> scratch_;  // one per worker
   std::vector<Routes> routes_;    // per window, of the current block
   StreamTimes times_;
@@ -96,7 +96,7 @@ class CalibrationStreamer final : public GramSource {
   Status run_window(StageRunner& runner, const BlockWeights& weights, int block, int stage,
                     int64_t previous_width, ActivationStore& store, int64_t w, bool rounded,
                     View2<float> tap);
-  Measure measure_of(const BlockWeights& weights, const Tap& tap) const;
+  Measure measure_of(const Tap& tap) const;
   OpenTap describe_tap(Gram gram);
   Gram expert_gram(const Tap& tap, int64_t expert);
 };

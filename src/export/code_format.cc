@@ -49,8 +49,18 @@ std::string grid_suffix(const GridOptions& grid, int64_t cols) {
   return grid.group == 0 || grid.group >= cols ? "channel" : fmt::format("g{}", grid.group);
 }
 
-Json compressed_tensors_settings(const char* format, const Json& weights, const Json& activations,
-                                 const CodedModel& model) {
+int64_t groups_of(const GridOptions& grid, int64_t cols) {
+  return grid.group == 0 ? 1 : cols / grid.group;
+}
+
+Json compressed_tensors_settings(const char* format, const GridOptions& grid,
+                                 const Json& activations, const CodedModel& model) {
+  const Json weights = {{"num_bits", grid.bits},
+                        {"type", "int"},
+                        {"symmetric", grid.symmetric},
+                        {"strategy", grid.group == 0 ? "channel" : "group"},
+                        {"group_size", grid.group == 0 ? Json() : Json(grid.group)},
+                        {"dynamic", false}};
   return {{"quant_method", "compressed-tensors"},
           {"format", format},
           {"quantization_status", "compressed"},

@@ -71,9 +71,10 @@ std::string module_of(std::string_view tensor);
 // What formats share.
 int64_t words_of(int64_t codes, int bits);  // 32-bit words of so many codes without gaps
 std::string grid_suffix(const GridOptions& grid, int64_t cols);  // "channel" or "g128"
+int64_t groups_of(const GridOptions& grid, int64_t cols);        // of a row
 // "quantization_config" of the compressed-tensors package for one scheme of all coded linears.
-Json compressed_tensors_settings(const char* format, const Json& weights, const Json& activations,
-                                 const CodedModel& model);
+Json compressed_tensors_settings(const char* format, const GridOptions& grid,
+                                 const Json& activations, const CodedModel& model);
 std::vector<std::byte> encode_scales(DType type, const MatrixF& scales, bool transposed);
 
 }  // namespace coldpress

@@ -14,10 +14,6 @@ using Holds = CodedPart::Holds;
 
 constexpr int64_t kWholeWords = 32;  // so many codes of any width fill words
 
-int64_t groups_of(const GridOptions& grid, int64_t cols) {
-  return grid.group == 0 ? 1 : cols / grid.group;
-}
-
 }  // namespace
 
 Status check_bits(const GridOptions& grid) {

@@ -28,6 +28,41 @@ inline void put_odd_scales(std::byte* out, const int* multiples, int count) {
   }
 }
 
+// What is a format's own, beside what all have: 256 columns, an fp16 d and odd multiples of it.
+struct VectorBlock {
+  const char* name;
+  int32_t ggml_type;
+  int bits;
+  int64_t group;
+  int64_t block_bytes;
+  void (*pack)(const BlockParts& parts, std::byte* out);
+  VectorFormat vectors;
+};
+
+constexpr BlockFormat vector_block(const VectorBlock& b) {
+  constexpr int64_t kColumns = 256;
+  return {
+      .name = b.name,
+      .ggml_type = b.ggml_type,
+      .bits = b.bits,
+      .group = b.group,
+      .block = kColumns,
+      .block_bytes = b.block_bytes,
+      .levels = b.bits == 2 ? 6 : 16,
+      .zero = 0,
+      .level = {},
+      .scale = {.type = DType::kF16,
+                .groups_per_unit = kColumns / b.group,
+                .lo = 1,
+                .hi = 31,
+                .step = 2},
+      .has_offset = false,
+      .offset = {},
+      .pack = b.pack,
+      .vectors = b.vectors,
+  };
+}
+
 // The row of the table of grids for such a format.
 template <const BlockFormat& kFormat>
 constexpr GridKind vector_grid(std::string_view summary) {

@@ -6,11 +6,12 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wterminate"  // of its accessors, which are not called out of place
 #endif
-#include <stdexcept>
-#define TOML_ASSERT(expr)                                                                     \
-  do {                                                                                        \
-    if (!(expr))                                                                              \
-      throw std::runtime_error("this is no TOML: brackets, braces or keys are out of place"); \
+namespace {
+struct BrokenText {};
+}  // namespace
+#define TOML_ASSERT(expr)            \
+  do {                               \
+    if (!(expr)) throw BrokenText{}; \
   } while (false)
 
 #include <fmt/format.h>
@@ -19,6 +20,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -52,32 +54,6 @@ Result<Json> to_json(const toml::node& node, const std::string& where) {
   return corrupt(at() + ": dates and times mean nothing here");
 }
 
-constexpr std::string_view kBareKey =
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
-
-// Lines that begin as a table's header must go on as one: toml++ takes that for granted and does
-// what no one can tell where it is not so. 0: all do; else the first line that does not.
-int64_t bad_header_line(std::string_view text) {
-  for (int64_t line = 1; !text.empty(); ++line) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    std::string_view rest = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    const auto skip_blanks = [&rest] {
-      rest.remove_prefix(std::min(rest.find_first_not_of(" \t"), rest.size()));
-    };
-    skip_blanks();
-    if (!rest.starts_with('[')) continue;
-    for (int brackets = 0; brackets < 2 && rest.starts_with('['); ++brackets) {
-      rest.remove_prefix(1);
-      skip_blanks();
-    }
-    const char next = rest.empty() ? '\0' : rest.front();
-    if (next == ']' || next == '"' || next == '\'') continue;
-    if (next == '\0' || kBareKey.find(next) == std::string_view::npos) return line;
-  }
-  return 0;
-}
-
 // toml++ is undefined on some letters beyond ASCII, wherever they stand. 0: there are none; else
 // the first line that has one.
 int64_t odd_letter_line(std::string_view text) {
@@ -89,11 +65,34 @@ int64_t odd_letter_line(std::string_view text) {
   return at == text.end() ? 0 : 1 + std::count(text.begin(), at, '\n');
 }
 
+// Nothing where an assertion of toml++ fails.
+std::optional<toml::parse_result> try_parse(std::string_view text, const std::string& where) {
+  try {
+    return toml::parse(text, where);
+  } catch (const BrokenText&) {
+    return std::nullopt;
+  }
+}
+
+// The line at which an assertion fails: that with which the lines up to it fail first.
+int64_t broken_line(std::string_view text, const std::string& where) {
+  std::vector<std::size_t> ends;
+  for (std::size_t at = text.find('\n'); at < text.size(); at = text.find('\n', at + 1)) {
+    ends.push_back(at);
+  }
+  const auto reads = [&](std::size_t end) {
+    return try_parse(text.substr(0, end), where).has_value();
+  };
+  return 1 + (std::partition_point(ends.begin(), ends.end(), reads) - ends.begin());
+}
+
 std::string ascii(const Json& value) { return value.dump(-1, ' ', true); }
 
 // Plain keys stand as they are, others in quotes; so do strings. JSON's escapes are TOML's.
 std::string key_text(const std::string& key) {
-  const bool plain = !key.empty() && key.find_first_not_of(kBareKey) == std::string::npos;
+  const bool plain = !key.empty() && key.find_first_not_of(
+                                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                         "0123456789_-") == std::string::npos;
   return plain ? key : ascii(key);
 }
 
@@ -129,18 +128,12 @@ Result<Json> parse_toml(std::string_view text, const std::string& where) {
                     "quotes",
                     where, line));
   }
-  if (const int64_t line = bad_header_line(text); line > 0) {
-    return corrupt(
-        fmt::format("{}, line {}: a table is named by letters, digits, - and _, or in "
-                    "quotes",
-                    where, line));
+  const std::optional<toml::parse_result> read = try_parse(text, where);
+  if (!read) {
+    return corrupt(fmt::format("{}, line {}: brackets, braces or keys are out of place", where,
+                               broken_line(text, where)));
   }
-  toml::parse_result parsed;
-  try {
-    parsed = toml::parse(text, where);
-  } catch (const std::runtime_error& broken) {
-    return corrupt(fmt::format("{}: {}", where, broken.what()));
-  }
+  const toml::parse_result& parsed = *read;
   if (!parsed) {
     const toml::parse_error& error = parsed.error();
     return corrupt(fmt::format("{}, line {}: {}", where, error.source().begin.line,

@@ -76,6 +76,8 @@ struct Tap {
   // Experts: each linear reads only the rows that are routed to its expert. Before gate and up, a
   // token's row goes to all of its experts; before down, it holds a slot for each of them.
   bool by_expert = false;
+  // What the linears give is added to the residual stream as it is, no norm between.
+  bool adds_to_residual = false;
 
   int64_t slots() const { return linears.empty() ? 1 : width / linears.front().in; }
 };

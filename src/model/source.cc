@@ -376,6 +376,8 @@ std::vector<Tap> SourceModel::taps(int block) const {
       }
     }
     if (tap.by_expert && name == "ffn_mid") tap.width *= config_.experts_used;
+    tap.adds_to_residual = (name == "attn_out" && !role_tensor("attn_post_norm", block)) ||
+                           (name == "ffn_mid" && !role_tensor("ffn_post_norm", block));
     taps.push_back(std::move(tap));
   }
   return taps;

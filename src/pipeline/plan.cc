@@ -279,9 +279,9 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
       const double gram = rows * tokens * static_cast<double>(width) * static_cast<double>(width);
       plan.gram_flops += gram;
       if (propagate && !tap.by_expert) {
-        const bool adds = tap.name == "attn_out" || tap.name == "ffn_mid";
         plan.gram_flops += 2.0 * gram;
-        if (adds) plan.gram_flops += 2.0 * tokens * static_cast<double>(width * config.hidden);
+        if (tap.adds_to_residual)
+          plan.gram_flops += 2.0 * tokens * static_cast<double>(width * config.hidden);
       }
       widest = std::max(widest, width);
       experts_at_once |= tap.by_expert;

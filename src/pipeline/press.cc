@@ -9,7 +9,6 @@
 #include "grid/block_format.h"
 #include "hessian/shrinkage.h"
 #include "io/ggml_codec.h"
-#include "pipeline/propagation.h"
 #include "solver/batch.h"
 #include "solver/bound.h"
 #include "solver/fit_grid.h"
@@ -95,7 +94,12 @@ std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessi
     return std::nullopt;
   }
   const GridFit fit{*find_grid(planned.grid.kind), planned.grid};
-  return Job{&linear, &planned, fit, hessian, w, 0, {}};
+  return Job{&linear, &planned, fit, hessian, w};
+}
+
+TargetShift shift_of(Run& run, const TapSums& sums, double residual_scale) {
+  const Stopwatch watch(&run.report.seconds.solve);
+  return {sums, residual_scale, run.pool};
 }
 
 Status press(Run& run, const SolverMethod& method, const TapPlace& place,
@@ -107,6 +111,7 @@ Status press(Run& run, const SolverMethod& method, const TapPlace& place,
     const Stopwatch watch(&run.report.seconds.solve);
     grids.reserve(jobs.size());
     for (const Job& job : jobs) {
+      if (job.shift != nullptr) job.shift->apply(job.w, run.pool);
       for (const auto& [kind, step] : run.reshaping) {
         kind->reshape(job.w, *job.hessian, step, run.pool);
       }
@@ -184,11 +189,7 @@ Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramS
                  BlockWeights& weights) {
   if (tap.by_expert) return press_experts(run, block, tap, sums.gram, grams, weights);
   const MatrixF gram = sums.gram.normalised();
-  TargetShift shift;
-  {
-    const Stopwatch watch(&run.report.seconds.solve);
-    shift = TargetShift(sums, run.residual_scale, run.pool);
-  }
+  const TargetShift shift = shift_of(run, sums, run.residual_scale);
   COLDPRESS_ASSIGN_OR_RETURN(
       TapHessian h, TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.view()));
   // One by one: each fills the pool by itself or is small beside the others.
@@ -196,10 +197,7 @@ Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramS
     std::optional<Job> job = make_job(run, linear, &h, weights.linear(linear));
     if (!job) continue;
     job->tokens = sums.gram.tokens();
-    {
-      const Stopwatch watch(&run.report.seconds.solve);
-      shift.apply(job->w, run.pool);
-    }
+    job->shift = &shift;
     COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, {std::move(*job)}));
   }
   return {};

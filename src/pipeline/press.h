@@ -13,6 +13,7 @@
 #include "calibration/gram_source.h"
 #include "grid/table.h"
 #include "pipeline/driver.h"
+#include "pipeline/propagation.h"
 #include "solver/table.h"
 #include "transform/table.h"
 
@@ -55,7 +56,8 @@ struct Job {
   TapHessian* hessian;
   View2<float> w;  // (out, in), replaced by the values that the output will hold
   int64_t tokens = 0;
-  std::string policy;  // of experts
+  std::string policy = {};             // of experts
+  const TargetShift* shift = nullptr;  // of what is asked of the linear; none: its own weights
 };
 
 struct TapPlace {
@@ -65,6 +67,9 @@ struct TapPlace {
 
 // Nothing if the plan leaves the linear as it is.
 std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessian, View2<float> w);
+
+// What the drift of a tap asks of its linears. `residual_scale`: of what they give, in the stream.
+TargetShift shift_of(Run& run, const TapSums& sums, double residual_scale);
 
 // Solves the jobs together, by `method`, and hands each result on.
 Status press(Run& run, const SolverMethod& method, const TapPlace& place,

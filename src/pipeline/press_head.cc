@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "pipeline/propagation.h"
-
 namespace coldpress {
 namespace {
 
@@ -16,11 +14,12 @@ const PlannedTensor* find_tap(const Run& run, std::string_view tap) {
 }
 
 Status press_matrix(Run& run, const SolverMethod& method, const PlannedTensor& planned,
-                    TapHessian* hessian, int64_t tokens, MatrixF* w) {
+                    TapHessian* hessian, int64_t tokens, const TargetShift* shift, MatrixF* w) {
   const LinearRef linear{planned.role, planned.name, w->rows(), w->cols()};
   std::optional<Job> job = make_job(run, linear, hessian, w->view());
   COLDPRESS_CHECK(job.has_value());
   job->tokens = tokens;
+  job->shift = shift;
   return press(run, method, {-1, planned.tap}, {std::move(*job)});
 }
 
@@ -40,7 +39,7 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
   MatrixF identity(w.cols(), w.cols());
   for (int64_t j = 0; j < w.cols(); ++j) identity(j, j) = 1.0F;
   COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kEmbeddingTap, identity.view()));
-  COLDPRESS_RETURN_IF_ERROR(press_matrix(run, **find_solver("rtn"), *planned, &h, 0, &w));
+  COLDPRESS_RETURN_IF_ERROR(press_matrix(run, **find_solver("rtn"), *planned, &h, 0, nullptr, &w));
   head->replace("token_embd", std::move(w));
   return {};
 }
@@ -50,11 +49,10 @@ Status press_head(Run& run, const Model& model, GramSource& grams) {
   if (planned == nullptr) return {};
   COLDPRESS_ASSIGN_OR_RETURN(const TapSums sums, head_gram(model, grams));
   const MatrixF gram = sums.gram.normalised();
-  const TargetShift shift(sums, 1, run.pool);
+  const TargetShift shift = shift_of(run, sums, 1);
   COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.view()));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
-  shift.apply(w.view(), run.pool);
-  return press_matrix(run, run.method, *planned, &h, sums.gram.tokens(), &w);
+  return press_matrix(run, run.method, *planned, &h, sums.gram.tokens(), &shift, &w);
 }
 
 }  // namespace coldpress

@@ -14,11 +14,10 @@ namespace {
 
 constexpr double kDamping = 0.01;  // l, of mean diag(H)
 
-MatrixF normalised(const MatrixD& sum, int64_t tokens) {
+MatrixF scaled(const MatrixD& sum, double factor) {
   MatrixF m(sum.rows(), sum.cols());
-  const double by = 1.0 / static_cast<double>(tokens);
-  for (int64_t i = 0; i < sum.rows() * sum.cols(); ++i) {
-    m.data()[i] = static_cast<float>(sum.data()[i] * by);
+  for (int64_t i = 0; i < sum.size(); ++i) {
+    m.data()[i] = static_cast<float>(sum.data()[i] * factor);
   }
   return m;
 }
@@ -64,8 +63,9 @@ std::optional<Half> read(const DriftHalf& sums) {
   std::optional<MatrixF> inverse = damped_inverse(half.h);
   if (!inverse) return std::nullopt;
   half.inverse = std::move(*inverse);
-  half.input = normalised(sums.input, tokens);
-  half.residual = normalised(sums.residual, tokens);
+  const double per_token = 1.0 / static_cast<double>(tokens);
+  half.input = scaled(sums.input, per_token);
+  half.residual = scaled(sums.residual, per_token);
   return half;
 }
 

@@ -27,16 +27,6 @@ struct Calibration {
   std::optional<Imatrix> imatrix;
 };
 
-Result<CalibrationWindows> read_windows(const QuantizeJob& job) {
-  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
-                             parse_calibration_sources(job.recipe.calibration, job.find_text));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
-                             Tokenizer::open(job.model, job.tokenizer_pre));
-  const CalibrationRequest request = {job.recipe.samples, job.recipe.seqlen,
-                                      job.recipe.calibration_seed};
-  return read_calibration(sources, request, *tokenizer);
-}
-
 Result<ExportRequest> export_request(const QuantizeJob& job, const Model& model, const Plan& plan) {
   ExportRequest request{model, job.out, job.recipe.dense_type, {}, job.version, job.tokenizer_pre};
   request.split_bytes = job.split_bytes;
@@ -77,6 +67,16 @@ Json imatrix_json(const Imatrix& imatrix, const std::string& name) {
 Result<std::unique_ptr<TransformedModel>> open_transformed(const Model& source,
                                                            const Recipe& recipe) {
   return TransformedModel::create(source, recipe.transform, recipe.dense_type);
+}
+
+Result<CalibrationWindows> read_windows(const std::string& model, const std::string& tokenizer_pre,
+                                        const Recipe& recipe, const FindText& find_text) {
+  COLDPRESS_ASSIGN_OR_RETURN(const std::vector<CalibrationSource> sources,
+                             parse_calibration_sources(recipe.calibration, find_text));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
+                             Tokenizer::open(model, tokenizer_pre));
+  const CalibrationRequest request = {recipe.samples, recipe.seqlen, recipe.calibration_seed};
+  return read_calibration(sources, request, *tokenizer);
 }
 
 Result<std::optional<Imatrix>> read_imatrix_for(const Model& model, const std::string& path,
@@ -123,7 +123,8 @@ Result<Json> quantize_model(QuantizeJob job) {
   COLDPRESS_ASSIGN_OR_RETURN(const ExportRequest request, export_request(job, *model, plan));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
   if (!calibration.imatrix) {
-    COLDPRESS_ASSIGN_OR_RETURN(calibration.windows, read_windows(job));
+    COLDPRESS_ASSIGN_OR_RETURN(
+        calibration.windows, read_windows(job.model, job.tokenizer_pre, job.recipe, job.find_text));
   }
 
   ThreadPool pool(job.threads);

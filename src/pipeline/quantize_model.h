@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "calibration/windows.h"
 #include "hessian/imatrix.h"
 #include "io/json.h"
 #include "model/model.h"
@@ -26,11 +27,13 @@ struct GivenTypes {
   bool scale = false;
 };
 
+// Turns a name in Recipe::calibration into the path of a text.
+using FindText = std::function<Result<std::filesystem::path>(const std::string&)>;
+
 struct QuantizeJob {
   std::string model;  // Hugging Face folder or .gguf file
   std::string out;    // NAME.gguf, or the name of a folder
-  // Turns a name in recipe.calibration into the path of a text.
-  std::function<Result<std::filesystem::path>(const std::string&)> find_text;
+  FindText find_text;
   std::string imatrix;        // file of Gram diagonals in place of the texts; empty: none
   std::string tokenizer_pre;  // empty: what the model says
   uint64_t split_bytes = 0;   // GGUF: of tensors per file; 0: one file
@@ -50,6 +53,10 @@ Result<Json> quantize_model(QuantizeJob job);
 // The model to press: the source as the recipe transforms it. Keeps a reference to `source`.
 Result<std::unique_ptr<TransformedModel>> open_transformed(const Model& source,
                                                            const Recipe& recipe);
+
+// The calibration windows that the recipe asks for, in the tokens of the model at `model`.
+Result<CalibrationWindows> read_windows(const std::string& model, const std::string& tokenizer_pre,
+                                        const Recipe& recipe, const FindText& find_text);
 
 // The imatrix at `path`, which must have what the model needs, and the recipe's samples and length
 // set to its own; nothing if the path is empty.

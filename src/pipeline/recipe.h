@@ -33,7 +33,7 @@ struct Recipe {
   TransformOptions transform;
   // Linears make good what they can of the errors before them (pipeline/propagation.h), for a
   // second forward pass.
-  bool propagate = false;
+  bool propagate = true;
   std::string calibration = "c4";            // texts (calibration/sources.h)
   std::optional<uint64_t> calibration_seed;  // of the choice of windows; none: the first ones
   int64_t samples = 128;                     // calibration windows

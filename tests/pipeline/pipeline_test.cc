@@ -38,6 +38,7 @@ Recipe small_recipe(const std::string& method, int bits = 3) {
   r.grid.group = 32;
   r.samples = 12;
   r.seqlen = 64;
+  r.propagate = false;  // pipeline/propagation_test.cc
   return r;
 }
 

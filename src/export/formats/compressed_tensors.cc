@@ -17,10 +17,6 @@ namespace {
 
 using Holds = CodedPart::Holds;
 
-int64_t groups_of(const GridOptions& grid, int64_t cols) {
-  return grid.group == 0 ? 1 : cols / grid.group;
-}
-
 Status check(const GridOptions&) { return {}; }  // 2 to 8 bits, any group, with zeros or without
 
 std::string stored_type(const GridOptions& grid, int64_t cols) {
@@ -71,13 +67,7 @@ std::vector<std::vector<std::byte>> pack(const GridOptions& options, const Quant
 }
 
 Json settings(const GridOptions& grid, const CodedModel& model) {
-  const Json weights = {{"num_bits", grid.bits},
-                        {"type", "int"},
-                        {"symmetric", grid.symmetric},
-                        {"strategy", grid.group == 0 ? "channel" : "group"},
-                        {"group_size", grid.group == 0 ? Json() : Json(grid.group)},
-                        {"dynamic", false}};
-  return compressed_tensors_settings("pack-quantized", weights, nullptr, model);
+  return compressed_tensors_settings("pack-quantized", grid, nullptr, model);
 }
 
 constexpr CodeFormat kCodes = {

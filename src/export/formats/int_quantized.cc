@@ -33,9 +33,9 @@ std::string stored_type(const GridOptions& grid, int64_t cols) {
 
 std::vector<CodedPart> parts(const GridOptions& grid, const std::string& module, int64_t rows,
                              int64_t cols) {
-  const int64_t groups = grid.group == 0 ? 1 : cols / grid.group;
-  return {{module + ".weight", Holds::kCodes, DType::kI8, {rows, cols}},
-          {module + ".weight_scale", Holds::kScales, grid.scale_type, {rows, groups}}};
+  return {
+      {module + ".weight", Holds::kCodes, DType::kI8, {rows, cols}},
+      {module + ".weight_scale", Holds::kScales, grid.scale_type, {rows, groups_of(grid, cols)}}};
 }
 
 std::vector<std::vector<std::byte>> pack(const GridOptions& options, const QuantGrid& grid,
@@ -55,15 +55,9 @@ std::vector<std::vector<std::byte>> pack(const GridOptions& options, const Quant
 }
 
 Json settings(const GridOptions& grid, const CodedModel& model) {
-  const Json weights = {{"num_bits", grid.bits},
-                        {"type", "int"},
-                        {"symmetric", true},
-                        {"strategy", grid.group == 0 ? "channel" : "group"},
-                        {"group_size", grid.group == 0 ? Json() : Json(grid.group)},
-                        {"dynamic", false}};
   const Json activations = {{"num_bits", 8},       {"type", "int"},   {"symmetric", true},
                             {"strategy", "token"}, {"dynamic", true}, {"group_size", nullptr}};
-  return compressed_tensors_settings("int-quantized", weights, activations, model);
+  return compressed_tensors_settings("int-quantized", grid, activations, model);
 }
 
 constexpr CodeFormat kCodes = {

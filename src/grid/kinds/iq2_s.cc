@@ -16,22 +16,15 @@ void pack(const BlockParts& parts, std::byte* out) {
   put_odd_scales(out + 74, parts.scale, 16);
 }
 
-constexpr BlockFormat kFormat = {
+constexpr BlockFormat kFormat = vector_block({
     .name = "iq2_s",
     .ggml_type = 22,
     .bits = 2,
     .group = 16,
-    .block = 256,
     .block_bytes = 82,
-    .levels = 6,
-    .zero = 0,
-    .level = {},
-    .scale = {.type = DType::kF16, .groups_per_unit = 16, .lo = 1, .hi = 31, .step = 2},
-    .has_offset = false,
-    .offset = {},
     .pack = pack,
     .vectors = {.length = 8, .words = 1024, .even_signs = false},
-};
+});
 
 }  // namespace
 

@@ -15,22 +15,15 @@ void pack(const BlockParts& parts, std::byte* out) {
   put_odd_scales(out + 66, parts.scale, 16);
 }
 
-constexpr BlockFormat kFormat = {
+constexpr BlockFormat kFormat = vector_block({
     .name = "iq2_xs",
     .ggml_type = 17,
     .bits = 2,
     .group = 16,
-    .block = 256,
     .block_bytes = 74,
-    .levels = 6,
-    .zero = 0,
-    .level = {},
-    .scale = {.type = DType::kF16, .groups_per_unit = 16, .lo = 1, .hi = 31, .step = 2},
-    .has_offset = false,
-    .offset = {},
     .pack = pack,
     .vectors = {.length = 8, .words = 512, .even_signs = true},
-};
+});
 
 }  // namespace
 

@@ -14,22 +14,15 @@ void pack(const BlockParts& parts, std::byte* out) {
   }
 }
 
-constexpr BlockFormat kFormat = {
+constexpr BlockFormat kFormat = vector_block({
     .name = "iq2_xxs",
     .ggml_type = 16,
     .bits = 2,
     .group = 32,
-    .block = 256,
     .block_bytes = 66,
-    .levels = 6,
-    .zero = 0,
-    .level = {},
-    .scale = {.type = DType::kF16, .groups_per_unit = 8, .lo = 1, .hi = 31, .step = 2},
-    .has_offset = false,
-    .offset = {},
     .pack = pack,
     .vectors = {.length = 8, .words = 256, .even_signs = true},
-};
+});
 
 }  // namespace
 

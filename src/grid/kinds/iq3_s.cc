@@ -16,22 +16,15 @@ void pack(const BlockParts& parts, std::byte* out) {
   put_odd_scales(out + 106, parts.scale, 8);
 }
 
-constexpr BlockFormat kFormat = {
+constexpr BlockFormat kFormat = vector_block({
     .name = "iq3_s",
     .ggml_type = 21,
     .bits = 3,
     .group = 32,
-    .block = 256,
     .block_bytes = 110,
-    .levels = 16,
-    .zero = 0,
-    .level = {},
-    .scale = {.type = DType::kF16, .groups_per_unit = 8, .lo = 1, .hi = 31, .step = 2},
-    .has_offset = false,
-    .offset = {},
     .pack = pack,
     .vectors = {.length = 4, .words = 512, .even_signs = false},
-};
+});
 
 }  // namespace
 

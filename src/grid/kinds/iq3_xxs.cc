@@ -13,22 +13,15 @@ void pack(const BlockParts& parts, std::byte* out) {
   }
 }
 
-constexpr BlockFormat kFormat = {
+constexpr BlockFormat kFormat = vector_block({
     .name = "iq3_xxs",
     .ggml_type = 18,
     .bits = 3,
     .group = 32,
-    .block = 256,
     .block_bytes = 98,
-    .levels = 16,
-    .zero = 0,
-    .level = {},
-    .scale = {.type = DType::kF16, .groups_per_unit = 8, .lo = 1, .hi = 31, .step = 2},
-    .has_offset = false,
-    .offset = {},
     .pack = pack,
     .vectors = {.length = 4, .words = 256, .even_signs = true},
-};
+});
 
 }  // namespace
 
