@@ -105,7 +105,8 @@ Result<uint64_t> free_bytes(const std::filesystem::path& folder);
 
 Result<std::string> read_text_file(const std::filesystem::path& path);
 Status write_text_file(const std::filesystem::path& path, std::string_view text);  // atomic
-// Renames a complete file within a file system and flushes the folder. `to` is replaced.
+// Renames a complete file or folder within a file system and flushes the folder it is in; a file
+// `to` is replaced. After an error it is not under the new name.
 Status move_file(const std::filesystem::path& from, const std::filesystem::path& to);
 // Byte-for-byte copy, flushed.
 Status copy_file_exact(const std::filesystem::path& from, const std::filesystem::path& to);
