@@ -25,7 +25,9 @@ struct PressOptions {
   std::string tokenizer_pre;  // empty: what the model says
   uint64_t split_bytes = 0;   // quantize only
   uint64_t shard_bytes = 0;   // likewise
-  int threads = 0;            // 0: all cores
+  // quantize only: work is kept beside the output, and gone on from; none: not kept.
+  std::optional<WorkFolderOptions> work;
+  int threads = 0;  // 0: all cores
   bool json = false;
   Recipe recipe;
   Target target;

@@ -64,6 +64,8 @@ Result<Json> press_to_file(const PressOptions& options) {
   job.threads = thread_count(options.threads);
   job.version = COLDPRESS_VERSION;
   job.recipe = options.recipe;
+  job.work = options.work;
+  job.notice = [](const std::string& sentence) { print_notice(sentence); };
   job.progress = [&bar](const Progress& p) {
     bar.update(p.done, p.total,
                fmt::format("block {}/{}, error {:.4f}", p.block + 1, p.blocks, p.mean_error));
@@ -75,6 +77,11 @@ Result<Json> press_to_file(const PressOptions& options) {
 }
 
 namespace {
+
+struct ResumeOptions {
+  bool restart = false;
+  bool off = false;
+};
 
 Status run_quantize(const PressOptions& options) {
   COLDPRESS_ASSIGN_OR_RETURN(const Json manifest, press_to_file(options));
@@ -101,7 +108,14 @@ void add_quantize(CLI::App& app, Run& run) {
       ->required();
   add_split_option(*verb, options->split_bytes);
   add_shard_option(*verb, options->shard_bytes);
+  auto resume = std::make_shared<ResumeOptions>();
+  verb->add_flag(
+      "--restart", resume->restart,
+      "Begin anew instead of going on from OUT.work, what a run that was cut short left");
+  verb->add_flag("--no-resume", resume->off, "Keep no OUT.work: a run that is cut short is lost")
+      ->excludes("--restart");
   verb->callback([=, &run] {
+    if (!resume->off) options->work.emplace(WorkFolderOptions{.restart = resume->restart});
     if (!types->mix.mix.empty()) options->recipe.types = types->mix;
     note_given_types(*verb, *options);
     run = [options] { return run_quantize(*options); };

@@ -17,6 +17,8 @@ void print_error(std::string_view message) {
   fmt::print(stderr, "coldpress: {}\n", line);
 }
 
+void print_notice(std::string_view message) { fmt::print(stderr, "coldpress: {}\n", message); }
+
 void print_warning(std::string_view message) {
   fmt::print(stderr, "coldpress: warning: {}\n", message);
 }

@@ -12,6 +12,8 @@ namespace coldpress::cli {
 
 // "coldpress: MESSAGE" on stderr, as one line.
 void print_error(std::string_view message);
+// "coldpress: MESSAGE" on stderr, where nothing is wrong.
+void print_notice(std::string_view message);
 // "coldpress: warning: MESSAGE" on stderr.
 void print_warning(std::string_view message);
 

@@ -2,7 +2,9 @@
 // (calibration/streamer.h), or a file (calibration/imatrix_grams.h).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -61,6 +63,18 @@ class GramSource {
 
   // After the last block: the Gram of what the head reads.
   virtual Result<TapSums> head_gram(const HeadWeights& head) = 0;
+
+  // While off, stages run as ever and give empty sums: of taps whose linears are solved already.
+  virtual void measure(bool /*on*/) {}
+
+  // What is carried from block to block, for another process to go on with. A source that carries
+  // nothing has 0 bytes.
+  virtual int64_t state_bytes() const { return 0; }
+  using WriteBytes = std::function<Status(std::span<const std::byte>)>;
+  using ReadBytes = std::function<Status(std::span<std::byte>)>;
+  virtual Status save(const WriteBytes& /*write*/) { return {}; }
+  // In place of embed() and of all blocks up to the one that it was saved after.
+  virtual Status restore(const ReadBytes& /*read*/) { return {}; }
 
   virtual StreamTimes times() const { return {}; }
 };

@@ -86,6 +86,7 @@ CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWi
                                          ThreadPool& pool, bool follow_source)
     : windows_(windows),
       pool_(pool),
+      hidden_(model.config().hidden),
       store_(windows.count(), windows.length, model.config().hidden, widest_tap(model)),
       scratch_(static_cast<std::size_t>(pool.threads())) {
   for (int w = 0; w < pool.threads(); ++w) runners_.emplace_back(model.config());
@@ -138,10 +139,11 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
                                               const Fill& fill_source) {
   const int64_t width = measure.width;
   const int64_t n = width / measure.slots;
+  const bool is_summed = width > 0 && is_measuring_;
   TapSums sums;
-  sums.gram = Gram(n);
+  if (is_summed) sums.gram = Gram(n);
   for (DriftHalf& half : sums.drift.halves) {
-    if (!measure.drift) break;
+    if (!measure.drift || !is_summed) break;
     half.gram = Gram(n);
     half.input = MatrixD(n, n);
     if (measure.residual_drift) half.residual = MatrixD(store_.residual(0).cols, n);
@@ -166,13 +168,13 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
         error.note(shard, fill_source(source_runners_[at], w, width > 0 ? s.source.view() : none));
       }
       const double middle = now();
-      if (width > 0) add_window(measure, w, s);
+      if (is_summed) add_window(measure, w, s);
       spent[at].forward += middle - start;
       spent[at].gram += now() - middle;
     }
     const double start = now();
     turnstile.in_order(shard, [&] {
-      if (width == 0) return;
+      if (!is_summed) return;
       for (std::size_t i = 0; i < s.sums.size(); ++i) {
         const ShardSums& half = s.sums[i];
         if (half.windows == 0) continue;
@@ -281,6 +283,7 @@ Result<OpenTap> CalibrationStreamer::open_tap(const BlockWeights& weights,
     };
   }
   COLDPRESS_ASSIGN_OR_RETURN(TapSums sums, sum_gram({taps[at_stage].width}, fill, fill_source));
+  if (!is_measuring_) return OpenTap();
   return describe_tap(std::move(sums.gram));
 }
 
@@ -373,6 +376,34 @@ std::vector<Gram> CalibrationStreamer::expert_grams(const Tap& tap, int64_t firs
   });
   for (const double s : spent) times_.gram += s;
   return grams;
+}
+
+int64_t CalibrationStreamer::state_bytes() const {
+  return (source_ ? 2 : 1) * windows_.count() * windows_.length * hidden_ *
+         static_cast<int64_t>(sizeof(float));
+}
+
+Status CalibrationStreamer::each_residual(const std::function<Status(View2<float>)>& visit) {
+  for (ActivationStore* store : {&store_, source_ ? &*source_ : nullptr}) {
+    for (int64_t w = 0; store != nullptr && w < windows_.count(); ++w) {
+      COLDPRESS_RETURN_IF_ERROR(visit(store->residual(w)));
+    }
+  }
+  return {};
+}
+
+Status CalibrationStreamer::save(const WriteBytes& write) {
+  return each_residual([&](View2<float> rows) {
+    const auto size = static_cast<std::size_t>(rows.rows * rows.cols);
+    return write(std::as_bytes(std::span(rows.data, size)));
+  });
+}
+
+Status CalibrationStreamer::restore(const ReadBytes& read) {
+  return each_residual([&](View2<float> rows) {
+    const auto size = static_cast<std::size_t>(rows.rows * rows.cols);
+    return read(std::as_writable_bytes(std::span(rows.data, size)));
+  });
 }
 
 int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads,

@@ -50,6 +50,12 @@ class CalibrationStreamer final : public GramSource {
   // are routed to it and no others. Rows are gathered from the store; no copy of it is made.
   std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count) override;
 
+  void measure(bool on) override { is_measuring_ = on; }
+  // The windows' residual streams, window by window; then those of the unquantised model.
+  int64_t state_bytes() const override;
+  Status save(const WriteBytes& write) override;
+  Status restore(const ReadBytes& read) override;
+
   StreamTimes times() const override { return times_; }
 
  private:
@@ -69,6 +75,7 @@ class CalibrationStreamer final : public GramSource {
 
   const CalibrationWindows& windows_;
   ThreadPool& pool_;
+  int64_t hidden_;
   ActivationStore store_;
   std::optional<ActivationStore> source_;  // of the unquantised model
   // One per worker; those of the unquantised model, where it is followed, round nothing.
@@ -77,6 +84,7 @@ class CalibrationStreamer final : public GramSource {
   std::vector<Scratch> scratch_;  // one per worker
   std::vector<Routes> routes_;    // per window, of the current block
   StreamTimes times_;
+  bool is_measuring_ = true;
 
   // What to sum over the windows' rows, of width / slots inputs each.
   struct Measure {
@@ -98,6 +106,7 @@ class CalibrationStreamer final : public GramSource {
                     View2<float> tap);
   Measure measure_of(const Tap& tap) const;
   OpenTap describe_tap(Gram gram);
+  Status each_residual(const std::function<Status(View2<float>)>& visit);
   Gram expert_gram(const Tap& tap, int64_t expert);
 };
 

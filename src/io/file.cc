@@ -2,55 +2,31 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <limits>
 #include <utility>
+#include <vector>
+
+#include "base/hash.h"
+#include "io/os.h"
+#include "io/system_error.h"
 
 namespace coldpress {
 namespace {
 
 namespace fs = std::filesystem;
 
-// What the system said, and what to do about it where that is clear.
-Status system_error(const std::string& action, const fs::path& path, int error) {
-  const char* advice = "";
-  switch (error) {
-    case ENOSPC:
-    case EDQUOT:
-      advice = "; free some space or choose another place";
-      break;
-    case EACCES:
-    case EPERM:
-    case EROFS:
-      advice = "; check the permissions or choose another place";
-      break;
-    case EFBIG:
-      advice = "; the file system or a limit of this user does not allow files this large";
-      break;
-    default:
-      break;
-  }
-  const std::string message =
-      fmt::format("cannot {} {}: {}{}", action, path.string(), std::strerror(error), advice);
-  return {error == ENOENT || error == ENOTDIR ? StatusCode::kNotFound : StatusCode::kIo, message};
-}
-
 fs::path folder_of(const fs::path& path) {
   const fs::path parent = path.parent_path();
   return parent.empty() ? fs::path(".") : parent;
-}
-
-// "out/" and "out" are the same output.
-fs::path without_trailing_slash(fs::path path) {
-  while (!path.has_filename() && path.has_parent_path() && path != path.root_path()) {
-    path = path.parent_path();
-  }
-  return path;
 }
 
 // The folder that the output goes into must exist: a mistyped path should not create a tree.
@@ -68,21 +44,13 @@ Status check_target(const fs::path& path) {
   return {};
 }
 
-int open_retry(const char* path, int flags, mode_t mode = 0) {
-  int fd = -1;
-  do {
-    fd = ::open(path, flags | O_CLOEXEC, mode);
-  } while (fd < 0 && errno == EINTR);
-  return fd;
-}
-
 // Makes a rename durable. File systems that cannot flush a folder say EINVAL: nothing to do then.
 Status flush_folder(const fs::path& folder) {
-  const int fd = open_retry(folder.c_str(), O_RDONLY | O_DIRECTORY);
+  const int fd = os::open(folder.c_str(), O_RDONLY | O_DIRECTORY);
   if (fd < 0) return system_error("open the folder", folder, errno);
-  const int result = ::fsync(fd);
+  const int result = os::sync(fd);
   const int error = errno;
-  ::close(fd);
+  os::close(fd);
   if (result != 0 && error != EINVAL) return system_error("flush the folder", folder, error);
   return {};
 }
@@ -100,11 +68,8 @@ Result<fs::path> create_part(const fs::path& path, const char* kind, Create crea
 
 Status write_all(int fd, uint64_t offset, std::span<const std::byte> bytes, const fs::path& path) {
   while (!bytes.empty()) {
-    const ssize_t n = ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      return system_error("write", path, errno);
-    }
+    const ssize_t n = os::pwrite(fd, bytes.data(), bytes.size(), offset);
+    if (n < 0) return system_error("write", path, errno);
     if (n == 0) return system_error("write", path, ENOSPC);
     bytes = bytes.subspan(static_cast<std::size_t>(n));
     offset += static_cast<uint64_t>(n);
@@ -114,18 +79,25 @@ Status write_all(int fd, uint64_t offset, std::span<const std::byte> bytes, cons
 
 }  // namespace
 
+fs::path without_trailing_slash(fs::path path) {
+  while (!path.has_filename() && path.has_parent_path() && path != path.root_path()) {
+    path = path.parent_path();
+  }
+  return path;
+}
+
 Result<MappedFile> MappedFile::open(const fs::path& path) {
   // Non-blocking, so that opening a pipe nobody writes to does not hang.
-  const int fd = open_retry(path.c_str(), O_RDONLY | O_NONBLOCK);
+  const int fd = os::open(path.c_str(), O_RDONLY | O_NONBLOCK);
   if (fd < 0) return system_error("open", path, errno);
   struct stat info = {};
   if (::fstat(fd, &info) != 0) {
     const int error = errno;
-    ::close(fd);
+    os::close(fd);
     return system_error("open", path, error);
   }
   if (!S_ISREG(info.st_mode)) {
-    ::close(fd);
+    os::close(fd);
     return invalid_argument(fmt::format("cannot read {}: it is {}, not a file", path.string(),
                                         S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe"));
   }
@@ -133,15 +105,15 @@ Result<MappedFile> MappedFile::open(const fs::path& path) {
   file.path_ = path;
   file.size_ = static_cast<std::size_t>(info.st_size);
   if (file.size_ > 0) {
-    void* data = ::mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, fd, 0);
+    void* data = os::map(fd, file.size_);
     if (data == MAP_FAILED) {
       const int error = errno;
-      ::close(fd);
+      os::close(fd);
       return system_error("map", path, error);
     }
     file.data_ = static_cast<const std::byte*>(data);
   }
-  ::close(fd);
+  os::close(fd);
   return file;
 }
 
@@ -158,7 +130,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 }
 
 MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (data_ != nullptr) os::unmap(const_cast<std::byte*>(data_), size_);
 }
 
 struct AtomicFile::State {
@@ -169,8 +141,8 @@ struct AtomicFile::State {
   bool committed = false;
 
   ~State() {
-    if (fd >= 0) ::close(fd);
-    if (!committed) ::unlink(part.c_str());
+    if (fd >= 0) os::close(fd);
+    if (!committed) os::unlink(part.c_str());
   }
 };
 
@@ -187,7 +159,7 @@ Result<AtomicFile> AtomicFile::create(const fs::path& path) {
   }
   int fd = -1;
   COLDPRESS_ASSIGN_OR_RETURN(fs::path part, create_part(path, "create", [&](const fs::path& name) {
-                               fd = open_retry(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0666);
+                               fd = os::open(name.c_str(), O_RDWR | O_CREAT | O_EXCL, 0666);
                                return fd >= 0;
                              }));
   auto state = std::make_unique<State>();
@@ -218,16 +190,8 @@ Status AtomicFile::resize(uint64_t size) {
   if (size > static_cast<uint64_t>(std::numeric_limits<off_t>::max())) {
     return system_error("reserve space for", state_->path, EFBIG);
   }
-  const auto length = static_cast<off_t>(size);
-#ifdef __linux__
-  // A full disk is found now rather than hours later. Not posix_fallocate: where the file system
-  // cannot reserve, that one writes every block instead.
-  if (length > 0 && ::fallocate(state_->fd, 0, 0, length) != 0 &&
-      (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO)) {
-    return system_error(fmt::format("reserve {} bytes for", size), state_->path, errno);
-  }
-#endif
-  if (::ftruncate(state_->fd, length) != 0) {
+  // A full disk is found now rather than hours later.
+  if (os::reserve(state_->fd, size) != 0 || os::truncate(state_->fd, size) != 0) {
     return system_error(fmt::format("reserve {} bytes for", size), state_->path, errno);
   }
   return {};
@@ -238,12 +202,12 @@ const fs::path& AtomicFile::work_path() const { return state_->part; }
 Status AtomicFile::commit() {
   COLDPRESS_CHECK(state_ != nullptr && !state_->committed);
   State& s = *state_;
-  if (::fsync(s.fd) != 0) return system_error("flush", s.path, errno);
+  if (os::sync(s.fd) != 0) return system_error("flush", s.path, errno);
   // Some file systems report a failed write only here.
-  if (::close(std::exchange(s.fd, -1)) != 0) return system_error("write", s.path, errno);
-  if (::rename(s.part.c_str(), s.path.c_str()) != 0) return system_error("create", s.path, errno);
+  if (os::close(std::exchange(s.fd, -1)) != 0) return system_error("write", s.path, errno);
+  COLDPRESS_RETURN_IF_ERROR(move_file(s.part, s.path));
   s.committed = true;
-  return flush_folder(folder_of(s.path));
+  return {};
 }
 
 struct AtomicFolder::State {
@@ -279,7 +243,7 @@ Result<AtomicFolder> AtomicFolder::create(const fs::path& given) {
     }
   }
   COLDPRESS_ASSIGN_OR_RETURN(fs::path part, create_part(path, "create", [](const fs::path& name) {
-                               return ::mkdir(name.c_str(), 0777) == 0;
+                               return os::make_folder(name.c_str()) == 0;
                              }));
   auto state = std::make_unique<State>();
   state->path = path;
@@ -293,28 +257,100 @@ Status AtomicFolder::commit() {
   COLDPRESS_CHECK(state_ != nullptr && !state_->committed);
   State& s = *state_;
   COLDPRESS_RETURN_IF_ERROR(flush_folder(s.part));
-  if (::rename(s.part.c_str(), s.path.c_str()) != 0) return system_error("create", s.path, errno);
+  COLDPRESS_RETURN_IF_ERROR(move_file(s.part, s.path));
   s.committed = true;
-  return flush_folder(folder_of(s.path));
+  return {};
+}
+
+void remove_stale_parts(const fs::path& given) {
+  const fs::path path = without_trailing_slash(given);
+  const std::string prefix = path.filename().string() + ".part-";
+  std::error_code error;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder_of(path), error)) {
+    const std::string name = entry.path().filename().string();
+    int process = 0;
+    int n = 0;
+    int length = 0;
+    if (!name.starts_with(prefix) ||
+        std::sscanf(name.c_str() + prefix.size(), "%d-%d%n", &process, &n, &length) != 2 ||
+        prefix.size() + static_cast<std::size_t>(length) != name.size() || process <= 0) {
+      continue;
+    }
+    if (process != ::getpid() && ::kill(process, 0) != 0 && errno == ESRCH) {
+      std::error_code ignored;
+      fs::remove_all(entry.path(), ignored);
+    }
+  }
+}
+
+Result<InputFile> InputFile::open(const fs::path& path) {
+  InputFile file;
+  file.path_ = path;
+  file.fd_ = os::open(path.c_str(), O_RDONLY);
+  if (file.fd_ < 0) return system_error("open", path, errno);
+  return file;
+}
+
+InputFile::InputFile(InputFile&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)), path_(std::move(other.path_)) {}
+
+InputFile& InputFile::operator=(InputFile&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  std::swap(path_, other.path_);
+  return *this;
+}
+
+InputFile::~InputFile() {
+  if (fd_ >= 0) os::close(fd_);
+}
+
+Result<std::size_t> InputFile::read(std::span<std::byte> into) {
+  std::size_t filled = 0;
+  while (filled < into.size()) {
+    const ssize_t n = os::read(fd_, into.data() + filled, into.size() - filled);
+    if (n < 0) return system_error("read", path_, errno);
+    if (n == 0) break;
+    filled += static_cast<std::size_t>(n);
+  }
+  return filled;
+}
+
+namespace {
+
+// Hands the content on in pieces.
+template <typename Take>
+Status read_pieces(const fs::path& path, Take take) {
+  COLDPRESS_ASSIGN_OR_RETURN(InputFile file, InputFile::open(path));
+  std::vector<std::byte> buffer(1 << 18);
+  for (;;) {
+    COLDPRESS_ASSIGN_OR_RETURN(const std::size_t n, file.read(buffer));
+    if (n == 0) return {};
+    take(std::span<const std::byte>(buffer).first(n));
+  }
+}
+
+}  // namespace
+
+Result<std::string> hash_file(const fs::path& path) {
+  Xxh3Stream hash;
+  COLDPRESS_RETURN_IF_ERROR(
+      read_pieces(path, [&](std::span<const std::byte> piece) { hash.add(piece); }));
+  return hash.hex();
+}
+
+Result<uint64_t> free_bytes(const fs::path& folder) {
+  struct statvfs info = {};
+  if (::statvfs(folder.c_str(), &info) != 0) {
+    return system_error("look for space in", folder, errno);
+  }
+  return static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
 }
 
 Result<std::string> read_text_file(const fs::path& path) {
-  const int fd = open_retry(path.c_str(), O_RDONLY);
-  if (fd < 0) return system_error("open", path, errno);
   std::string text;
-  char buffer[1 << 16];
-  for (;;) {
-    const ssize_t n = ::read(fd, buffer, sizeof(buffer));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      const int error = errno;
-      ::close(fd);
-      return system_error("read", path, error);
-    }
-    if (n == 0) break;
-    text.append(buffer, static_cast<std::size_t>(n));
-  }
-  ::close(fd);
+  COLDPRESS_RETURN_IF_ERROR(read_pieces(path, [&](std::span<const std::byte> piece) {
+    text.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+  }));
   return text;
 }
 
@@ -325,8 +361,11 @@ Status write_text_file(const fs::path& path, std::string_view text) {
 }
 
 Status move_file(const fs::path& from, const fs::path& to) {
-  if (::rename(from.c_str(), to.c_str()) != 0) return system_error("create", to, errno);
-  return flush_folder(folder_of(to));
+  if (os::rename(from.c_str(), to.c_str()) != 0) return system_error("create", to, errno);
+  const Status flushed = flush_folder(folder_of(to));
+  // What may be gone after a power cut is not there now either.
+  if (!flushed.ok()) os::rename(to.c_str(), from.c_str());
+  return flushed;
 }
 
 Status copy_file_exact(const fs::path& from, const fs::path& to) {

@@ -34,6 +34,23 @@ class MappedFile {
   std::filesystem::path path_;
 };
 
+// A file read from its beginning, for what should not be in memory whole.
+class InputFile {
+ public:
+  static Result<InputFile> open(const std::filesystem::path& path);
+  InputFile(InputFile&& other) noexcept;
+  InputFile& operator=(InputFile&& other) noexcept;
+  ~InputFile();
+
+  // The next bytes, as many as there is room for; fewer only at the end. How many there were.
+  Result<std::size_t> read(std::span<std::byte> into);
+
+ private:
+  InputFile() = default;
+  int fd_ = -1;
+  std::filesystem::path path_;
+};
+
 // Writes PATH.part (same folder, unique name), then renames it to `path` in commit(). Without a
 // successful commit the destructor removes the partial file. Every failure (no space, no
 // permission) is a Status that names the path.
@@ -76,9 +93,20 @@ class AtomicFolder {
   std::unique_ptr<State> state_;
 };
 
+// Removes what runs of this host that are no more left of AtomicFile and AtomicFolder under `path`.
+void remove_stale_parts(const std::filesystem::path& path);
+// "out/" and "out" are the same output.
+std::filesystem::path without_trailing_slash(std::filesystem::path path);
+
+// XXH3-128 of the content (base/hash.h), read through a small buffer.
+Result<std::string> hash_file(const std::filesystem::path& path);
+// What a user without privileges may still write where `folder` is.
+Result<uint64_t> free_bytes(const std::filesystem::path& folder);
+
 Result<std::string> read_text_file(const std::filesystem::path& path);
 Status write_text_file(const std::filesystem::path& path, std::string_view text);  // atomic
-// Renames a complete file within a file system and flushes the folder. `to` is replaced.
+// Renames a complete file or folder within a file system and flushes the folder it is in; a file
+// `to` is replaced. After an error it is not under the new name.
 Status move_file(const std::filesystem::path& from, const std::filesystem::path& to);
 // Byte-for-byte copy, flushed.
 Status copy_file_exact(const std::filesystem::path& from, const std::filesystem::path& to);

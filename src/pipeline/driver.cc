@@ -1,5 +1,6 @@
 #include "pipeline/driver.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -7,8 +8,24 @@
 #include "pipeline/press.h"
 #include "pipeline/press_head.h"
 #include "pipeline/scaled_stage.h"
+#include "pipeline/work_folder.h"
 
 namespace coldpress {
+namespace {
+
+// How many blocks an earlier process left behind it, with the activations after them in `grams`.
+Result<int> restored_blocks(const Run& run, const Model& model, GramSource& grams) {
+  if (run.hooks.work == nullptr) return 0;
+  int known = 0;
+  const auto is_known = [&](int block) {
+    const std::vector<Tap> taps = model.taps(block);
+    return std::ranges::all_of(taps, [&](const Tap& tap) { return is_solved(run, tap); });
+  };
+  while (known < run.blocks && is_known(known)) ++known;
+  return run.hooks.work->restore(grams, known);
+}
+
+}  // namespace
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
                            const DriverHooks& hooks, ThreadPool& pool) {
@@ -36,20 +53,23 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
     run.linears += t.linears;
     run.planned[t.name] = &t;
   }
+  if (hooks.work != nullptr) run.journal = &hooks.work->journal();
   PhaseTimes& seconds = run.report.seconds;
   {
     const Stopwatch total(&seconds.total);
     {
+      COLDPRESS_ASSIGN_OR_RETURN(run.first_block, restored_blocks(run, model, grams));
       COLDPRESS_ASSIGN_OR_RETURN(HeadWeights head, HeadWeights::load(model));
-      if (grams.follows_source()) COLDPRESS_RETURN_IF_ERROR(grams.embed_source(head));
+      const bool embeds = run.first_block == 0;
+      if (embeds && grams.follows_source()) COLDPRESS_RETURN_IF_ERROR(grams.embed_source(head));
       COLDPRESS_RETURN_IF_ERROR(press_embedding(run, model, &head));
-      COLDPRESS_RETURN_IF_ERROR(grams.embed(head));
+      if (embeds) COLDPRESS_RETURN_IF_ERROR(grams.embed(head));
     }
     for (int block = 0; block < run.blocks; ++block) {
       auto load_watch = std::make_unique<Stopwatch>(&seconds.load);
       COLDPRESS_ASSIGN_OR_RETURN(BlockWeights weights, BlockWeights::load(model, block));
       std::optional<BlockWeights> source;
-      if (grams.follows_source()) {
+      if (grams.follows_source() && block >= run.first_block) {
         COLDPRESS_ASSIGN_OR_RETURN(source, BlockWeights::load(model, block));
       }
       load_watch.reset();
@@ -60,9 +80,14 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
                                                  grams, weights, source));
         if (stage == taps.size()) break;
         COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], sums, grams, weights));
+        if (run.journal != nullptr) COLDPRESS_RETURN_IF_ERROR(run.journal->flush());
+      }
+      if (hooks.work != nullptr && block >= run.first_block) {
+        COLDPRESS_RETURN_IF_ERROR(hooks.work->save(grams, block));
       }
     }
     COLDPRESS_RETURN_IF_ERROR(press_head(run, model, grams));
+    if (run.journal != nullptr) COLDPRESS_RETURN_IF_ERROR(run.journal->flush());
     seconds.forward = grams.times().forward / pool.threads();
     seconds.gram = grams.times().gram / pool.threads();
   }

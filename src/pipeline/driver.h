@@ -16,6 +16,8 @@
 
 namespace coldpress {
 
+class WorkFolder;
+
 // What happened to one quantised tensor.
 struct TensorReport {
   std::string name;
@@ -76,6 +78,9 @@ struct DriverHooks {
   // Sees each layer problem as it was solved, before its weights give way to the result. May be
   // empty.
   std::function<void(const LayerProblem& problem, const TensorReport& report)> inspect;
+  // Gets what is solved, and has what an earlier process of the same run solved, which is then not
+  // solved again (nor inspected). May be null.
+  WorkFolder* work = nullptr;
 };
 
 // Presses the model block by block (ALGORITHMS.md §6): each activation is computed once per block,

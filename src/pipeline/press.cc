@@ -16,9 +16,16 @@
 namespace coldpress {
 namespace {
 
-TensorReport report_of(Run& run, const TapPlace& place, const Job& job,
-                       const LayerSolution& solution) {
+double bound_of(Run& run, const Job& job, const LayerSolution& solution) {
+  if (!(solution.energy > 0)) return 0;
+  const Stopwatch watch(&run.report.seconds.bound);
+  const double bits = job.planned->grid.bits + solution.side_bits_per_weight();
+  return relative_bound(job.w, *job.hessian, bits, solution.energy);
+}
+
+TensorReport report_of(const TapPlace& place, const Job& job, const SolvedLinear& solved) {
   const LinearRef& linear = *job.linear;
+  const LayerSolution& solution = solved.solution;
   TensorReport t;
   t.name = linear.tensor_name;
   t.role = linear.role;
@@ -28,16 +35,12 @@ TensorReport report_of(Run& run, const TapPlace& place, const Job& job,
   t.cols = linear.in;
   t.error = solution.relative_error();
   t.rtn_error = solution.relative_rtn_error();
-  t.calibration_tokens = job.tokens;
+  t.bound = solved.bound;
+  t.calibration_tokens = solved.tokens;
   t.outcome = solution.outcome;
   t.side_bits_per_weight = solution.side_bits_per_weight();
   t.expert = linear.expert;
-  t.policy = job.policy;
-  if (solution.energy > 0) {
-    const Stopwatch watch(&run.report.seconds.bound);
-    const double bits = job.planned->grid.bits + t.side_bits_per_weight;
-    t.bound = relative_bound(job.w, *job.hessian, bits, solution.energy);
-  }
+  t.policy = solved.policy;
   return t;
 }
 
@@ -102,39 +105,85 @@ TargetShift shift_of(Run& run, const TapSums& sums, double residual_scale) {
   return {sums, residual_scale, run.pool};
 }
 
-Status press(Run& run, const SolverMethod& method, const TapPlace& place,
-             const std::vector<Job>& jobs) {
+bool is_solved(const Run& run, const LinearRef& linear) {
+  if (run.planned.at(linear.tensor_name)->action != TensorAction::kQuantise) return true;
+  return run.journal != nullptr && run.journal->has(linear.tensor_name, linear.expert);
+}
+
+bool is_solved(const Run& run, const Tap& tap) {
+  return std::ranges::all_of(tap.linears,
+                             [&](const LinearRef& linear) { return is_solved(run, linear); });
+}
+
+namespace {
+
+// Of jobs that have a Hessian.
+Status solve(Run& run, const SolverMethod& method, const TapPlace& place,
+             const std::vector<const Job*>& jobs, std::vector<SolvedLinear>* solved) {
   std::vector<QuantGrid> grids;
   std::vector<LayerProblem> problems;
   std::vector<LayerSolution> solutions;
   {
     const Stopwatch watch(&run.report.seconds.solve);
     grids.reserve(jobs.size());
-    for (const Job& job : jobs) {
-      if (job.shift != nullptr) job.shift->apply(job.w, run.pool);
+    for (const Job* job : jobs) {
+      if (job->shift != nullptr) job->shift->apply(job->w, run.pool);
       for (const auto& [kind, step] : run.reshaping) {
-        kind->reshape(job.w, *job.hessian, step, run.pool);
+        kind->reshape(job->w, *job->hessian, step, run.pool);
       }
-      grids.push_back(fit_grid(job.fit, job.w, job.hessian->diagonal(), run.pool));
-      problems.push_back({job.w, job.hessian, &grids.back(), {}, &job.fit});
+      grids.push_back(fit_grid(job->fit, job->w, job->hessian->diagonal(), run.pool));
+      problems.push_back({job->w, job->hessian, &grids.back(), {}, &job->fit});
     }
     solutions = solve_batch(problems, method, run.plan.recipe.solver, run.pool);
   }
   for (std::size_t k = 0; k < jobs.size(); ++k) {
-    const Job& job = jobs[k];
-    TensorReport report = report_of(run, place, job, solutions[k]);
-    if (run.hooks.inspect) run.hooks.inspect(problems[k], report);
-    run.report.solve_gemm_flops += solutions[k].gemm_flops;
-    const Matrix<std::byte> blocks = replace_weights(run, job, solutions[k]);
+    const Job& job = *jobs[k];
+    SolvedLinear linear{std::move(solutions[k]), 0, job.tokens, job.policy};
+    linear.bound = bound_of(run, job, linear.solution);
+    if (run.hooks.inspect) run.hooks.inspect(problems[k], report_of(place, job, linear));
+    if (run.journal != nullptr) {
+      const Stopwatch watch(&run.report.seconds.write);
+      COLDPRESS_RETURN_IF_ERROR(
+          run.journal->add(job.linear->tensor_name, job.linear->expert, linear));
+    }
+    solved->push_back(std::move(linear));
+  }
+  return {};
+}
+
+}  // namespace
+
+Status press(Run& run, const SolverMethod& method, const TapPlace& place,
+             const std::vector<Job>& jobs) {
+  std::vector<const Job*> unsolved;
+  for (const Job& job : jobs) {
+    if (!is_solved(run, *job.linear)) unsolved.push_back(&job);
+  }
+  std::vector<SolvedLinear> solved;
+  if (!unsolved.empty()) {
+    COLDPRESS_RETURN_IF_ERROR(solve(run, method, place, unsolved, &solved));
+  }
+  std::size_t next = 0;  // of `solved`
+  for (const Job& job : jobs) {
+    const bool is_new = next < unsolved.size() && unsolved[next] == &job;
+    SolvedLinear known;
+    if (!is_new) {
+      COLDPRESS_ASSIGN_OR_RETURN(
+          known, run.journal->read(job.linear->tensor_name, job.linear->expert, *job.fit.kind,
+                                   job.w.rows, job.w.cols));
+    }
+    const SolvedLinear& linear = is_new ? solved[next++] : known;
+    const LayerSolution& solution = linear.solution;
+    run.report.solve_gemm_flops += solution.gemm_flops;
+    const Matrix<std::byte> blocks = replace_weights(run, job, solution);
     if (job.linear->is_stacked) {
       stack_blocks(run, job, blocks);
     } else {
       const Stopwatch watch(&run.report.seconds.write);
-      COLDPRESS_RETURN_IF_ERROR(
-          run.hooks.put(job.linear->tensor_name,
-                        {job.w, blocks.view(), &solutions[k].grid, solutions[k].codes.view()}));
+      COLDPRESS_RETURN_IF_ERROR(run.hooks.put(
+          job.linear->tensor_name, {job.w, blocks.view(), &solution.grid, solution.codes.view()}));
     }
-    note(run, std::move(report));
+    note(run, report_of(place, job, linear));
   }
   return {};
 }
@@ -149,22 +198,30 @@ Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, Gr
     experts = std::max<int64_t>(experts, linear.expert + 1);
   for (int64_t first = 0; first < experts; first += kExpertsAtOnce) {
     const int64_t count = std::min(kExpertsAtOnce, experts - first);
-    const std::vector<Gram> grams = source.expert_grams(tap, first, count);
+    const bool all_solved = std::ranges::all_of(tap.linears, [&](const LinearRef& linear) {
+      return linear.expert < first || linear.expert >= first + count || is_solved(run, linear);
+    });
+    std::vector<Gram> grams;
+    if (!all_solved) grams = source.expert_grams(tap, first, count);
     std::deque<TapHessian> hessians;
     std::vector<Job> jobs;
     for (int64_t i = 0; i < count; ++i) {
-      const Gram& own = grams[static_cast<std::size_t>(i)];
-      const ExpertHessian expert = expert_hessian(own, pooled, own.n());
-      COLDPRESS_ASSIGN_OR_RETURN(
-          TapHessian h,
-          TapHessian::create(fmt::format("block {} {} of expert {}", block, tap.name, first + i),
-                             expert.h.view()));
-      hessians.push_back(std::move(h));
+      ExpertHessian expert;
+      if (!all_solved) {
+        const Gram& own = grams[static_cast<std::size_t>(i)];
+        expert = expert_hessian(own, pooled, own.n());
+        COLDPRESS_ASSIGN_OR_RETURN(
+            TapHessian h,
+            TapHessian::create(fmt::format("block {} {} of expert {}", block, tap.name, first + i),
+                               expert.h.view()));
+        hessians.push_back(std::move(h));
+      }
       for (const LinearRef& linear : tap.linears) {
         if (linear.expert != first + i) continue;
-        std::optional<Job> job = make_job(run, linear, &hessians.back(), weights.linear(linear));
+        std::optional<Job> job =
+            make_job(run, linear, all_solved ? nullptr : &hessians.back(), weights.linear(linear));
         if (!job) continue;
-        job->tokens = own.tokens();
+        if (!all_solved) job->tokens = grams[static_cast<std::size_t>(i)].tokens();
         job->policy = expert.policy;
         jobs.push_back(std::move(*job));
       }
@@ -188,13 +245,17 @@ Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, Gr
 Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramSource& grams,
                  BlockWeights& weights) {
   if (tap.by_expert) return press_experts(run, block, tap, sums.gram, grams, weights);
-  const MatrixF gram = sums.gram.normalised();
-  const TargetShift shift = shift_of(run, sums, run.residual_scale);
-  COLDPRESS_ASSIGN_OR_RETURN(
-      TapHessian h, TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.view()));
+  TargetShift shift;
+  std::optional<TapHessian> h;
+  if (!is_solved(run, tap)) {
+    const MatrixF gram = sums.gram.normalised();
+    shift = shift_of(run, sums, run.residual_scale);
+    COLDPRESS_ASSIGN_OR_RETURN(
+        h, TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.view()));
+  }
   // One by one: each fills the pool by itself or is small beside the others.
   for (const LinearRef& linear : tap.linears) {
-    std::optional<Job> job = make_job(run, linear, &h, weights.linear(linear));
+    std::optional<Job> job = make_job(run, linear, h ? &*h : nullptr, weights.linear(linear));
     if (!job) continue;
     job->tokens = sums.gram.tokens();
     job->shift = &shift;

@@ -14,6 +14,7 @@
 #include "grid/table.h"
 #include "pipeline/driver.h"
 #include "pipeline/propagation.h"
+#include "pipeline/run_journal.h"
 #include "solver/table.h"
 #include "transform/table.h"
 
@@ -46,6 +47,8 @@ struct Run {
   std::map<std::string, Matrix<std::byte>> stacked = {};  // packed rows of experts that are solved
   // Transforms that change each linear before it is solved.
   std::vector<std::pair<const TransformKind*, TransformStep>> reshaping = {};
+  RunJournal* journal = nullptr;  // what is solved, now and by earlier processes; may be null
+  int first_block = 0;            // blocks before it do not run: what they give is known
 };
 
 // A linear to solve, and what it is solved against.
@@ -53,8 +56,8 @@ struct Job {
   const LinearRef* linear;
   const PlannedTensor* planned;
   GridFit fit;
-  TapHessian* hessian;
-  View2<float> w;  // (out, in), replaced by the values that the output will hold
+  TapHessian* hessian;  // null where the journal has the solution
+  View2<float> w;       // (out, in), replaced by the values that the output will hold
   int64_t tokens = 0;
   std::string policy = {};             // of experts
   const TargetShift* shift = nullptr;  // of what is asked of the linear; none: its own weights
@@ -65,13 +68,18 @@ struct TapPlace {
   std::string tap;
 };
 
+// Whether the journal has all that the plan asks for of the tap's linears.
+bool is_solved(const Run& run, const Tap& tap);
+bool is_solved(const Run& run, const LinearRef& linear);
+
 // Nothing if the plan leaves the linear as it is.
 std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessian, View2<float> w);
 
 // What the drift of a tap asks of its linears. `residual_scale`: of what they give, in the stream.
 TargetShift shift_of(Run& run, const TapSums& sums, double residual_scale);
 
-// Solves the jobs together, by `method`, and hands each result on.
+// Solves the jobs together, by `method`, and hands each result on. What the journal has is not
+// solved again.
 Status press(Run& run, const SolverMethod& method, const TapPlace& place,
              const std::vector<Job>& jobs);
 

@@ -1,5 +1,6 @@
 #include "pipeline/press_head.h"
 
+#include <optional>
 #include <utility>
 
 namespace coldpress {
@@ -23,6 +24,10 @@ Status press_matrix(Run& run, const SolverMethod& method, const PlannedTensor& p
   return press(run, method, {-1, planned.tap}, {std::move(*job)});
 }
 
+bool is_solved(const Run& run, const PlannedTensor& planned) {
+  return run.journal != nullptr && run.journal->has(planned.name, -1);
+}
+
 // The weights that it needs are large, and gone when it returns.
 Result<TapSums> head_gram(const Model& model, GramSource& grams) {
   COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
@@ -35,11 +40,15 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
   const PlannedTensor* planned = find_tap(run, kEmbeddingTap);
   if (planned == nullptr) return {};
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
-  // A row is looked up, not multiplied: no entry of it leans on another.
-  MatrixF identity(w.cols(), w.cols());
-  for (int64_t j = 0; j < w.cols(); ++j) identity(j, j) = 1.0F;
-  COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kEmbeddingTap, identity.view()));
-  COLDPRESS_RETURN_IF_ERROR(press_matrix(run, **find_solver("rtn"), *planned, &h, 0, nullptr, &w));
+  std::optional<TapHessian> h;
+  if (!is_solved(run, *planned)) {
+    // A row is looked up, not multiplied: no entry of it leans on another.
+    MatrixF identity(w.cols(), w.cols());
+    for (int64_t j = 0; j < w.cols(); ++j) identity(j, j) = 1.0F;
+    COLDPRESS_ASSIGN_OR_RETURN(h, TapHessian::create(kEmbeddingTap, identity.view()));
+  }
+  COLDPRESS_RETURN_IF_ERROR(
+      press_matrix(run, **find_solver("rtn"), *planned, h ? &*h : nullptr, 0, nullptr, &w));
   head->replace("token_embd", std::move(w));
   return {};
 }
@@ -47,6 +56,11 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
 Status press_head(Run& run, const Model& model, GramSource& grams) {
   const PlannedTensor* planned = find_tap(run, kHeadTap);
   if (planned == nullptr) return {};
+  if (is_solved(run, *planned)) {
+    COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
+    return press_matrix(run, run.method, *planned, nullptr, 0, nullptr, &w);
+  }
+  grams.measure(true);
   COLDPRESS_ASSIGN_OR_RETURN(const TapSums sums, head_gram(model, grams));
   const MatrixF gram = sums.gram.normalised();
   const TargetShift shift = shift_of(run, sums, 1);

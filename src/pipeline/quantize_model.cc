@@ -1,8 +1,11 @@
 #include "pipeline/quantize_model.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -10,8 +13,11 @@
 #include "calibration/imatrix_grams.h"
 #include "calibration/sources.h"
 #include "export/export.h"
+#include "export/recover.h"
 #include "export/table.h"
+#include "io/file.h"
 #include "pipeline/conversion_manifest.h"
+#include "pipeline/disk_space.h"
 #include "pipeline/manifest.h"
 #include "report/record.h"
 #include "tokenizer/tokenizer.h"
@@ -109,6 +115,66 @@ void settle_code_types(const Model& model, const GivenTypes& given, Recipe* reci
   if (!given.scale) recipe->grid.scale_type = recipe->dense_type;
 }
 
+namespace {
+
+// All that decides the bytes of the output.
+Result<Fingerprint> fingerprint_of(const QuantizeJob& job, const Model& model,
+                                   const Calibration& calibration) {
+  Fingerprint fingerprint;
+  fingerprint.add("coldpress version", job.version);
+  fingerprint.add_json("recipe", recipe_to_json(job.recipe));
+  fingerprint.add("--tokenizer-pre", job.tokenizer_pre);
+  fingerprint.add("--split-max-size", std::to_string(job.split_bytes));
+  fingerprint.add("--shard-size", std::to_string(job.shard_bytes));
+  if (calibration.imatrix) {
+    COLDPRESS_ASSIGN_OR_RETURN(std::string hash, hash_file(job.imatrix));
+    fingerprint.add("imatrix", std::move(hash));
+  } else {
+    fingerprint.add_windows(calibration.windows);
+  }
+  COLDPRESS_RETURN_IF_ERROR(fingerprint.add_model(model, job.out));
+  return fingerprint;
+}
+
+// From the opened model to the complete output. `work` may be null.
+Result<Json> press_and_write(const QuantizeJob& job, TransformedModel& model, const Plan& plan,
+                             const Calibration& calibration, WorkFolder* work, ExportSink& sink,
+                             std::chrono::steady_clock::time_point start) {
+  ThreadPool pool(job.threads);
+  COLDPRESS_RETURN_IF_ERROR(model.learn(calibration.windows, pool));
+  bool is_stopped = false;
+  const auto stopped = [&job] { return io_error("stopped before " + job.out + " was complete"); };
+  DriverHooks hooks;
+  hooks.work = work;
+  hooks.put = [&](const std::string& name, const PressedTensor& tensor) {
+    return is_stopped ? stopped() : sink.put(name, tensor);
+  };
+  hooks.replace = [&model](const std::string& name, MatrixF values) {
+    model.replace(name, std::move(values));
+  };
+  if (job.progress) {
+    hooks.progress = [&](const Progress& p) { is_stopped = is_stopped || !job.progress(p); };
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
+                             press_model(job, model, plan, calibration, hooks, pool));
+  if (is_stopped) return stopped();
+
+  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  Json manifest = make_manifest(model, plan, calibration.windows, report,
+                                {job.version, job.threads, peak_rss_bytes(), seconds});
+  if (calibration.imatrix) {
+    manifest["calibration"] = imatrix_json(*calibration.imatrix, job.imatrix);
+    manifest["flops"]["forward"] = manifest["flops"]["gram"] = 0;
+  }
+  record_output(sink.tensors(), &manifest);
+  const std::string full = manifest.dump(2);
+  if (work != nullptr) COLDPRESS_RETURN_IF_ERROR(work->journal().add_manifest(full));
+  COLDPRESS_RETURN_IF_ERROR(sink.finish({full, reproducible_part(manifest).dump()}));
+  return manifest;
+}
+
+}  // namespace
+
 Result<Json> quantize_model(QuantizeJob job) {
   const auto start = Clock::now();
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(job.model));
@@ -120,40 +186,48 @@ Result<Json> quantize_model(QuantizeJob job) {
                              read_imatrix_for(*model, job.imatrix, &job.recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, job.recipe, job.threads));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, job.target, job.out));
+  std::unique_ptr<WorkFolder> work;
+  if (job.work) {
+    COLDPRESS_ASSIGN_OR_RETURN(work, WorkFolder::claim(job.out, *job.work));
+    remove_leftovers(job.out);
+    const int streams = calibration.imatrix ? 0 : (job.recipe.propagate ? 2 : 1);
+    COLDPRESS_RETURN_IF_ERROR(
+        check_disk_space(job.out, disk_needs(*model, plan, streams), work->bytes()));
+  }
   COLDPRESS_ASSIGN_OR_RETURN(const ExportRequest request, export_request(job, *model, plan));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
+  // The process that wrote it may have ended between its last step and the removal of its work.
+  const std::string finished = work ? work->manifest() : "";
+  const bool is_finished = !finished.empty() && recover_output(job.out, finished);
+  std::unique_ptr<ExportSink> sink;
+  if (!is_finished) {
+    COLDPRESS_ASSIGN_OR_RETURN(sink, open_export(request));
+  }
   if (!calibration.imatrix) {
     COLDPRESS_ASSIGN_OR_RETURN(
         calibration.windows, read_windows(job.model, job.tokenizer_pre, job.recipe, job.find_text));
   }
-
-  ThreadPool pool(job.threads);
-  COLDPRESS_RETURN_IF_ERROR(model->learn(calibration.windows, pool));
-  bool is_stopped = false;
-  const auto stopped = [&job] { return io_error("stopped before " + job.out + " was complete"); };
-  DriverHooks hooks;
-  hooks.put = [&](const std::string& name, const PressedTensor& tensor) {
-    return is_stopped ? stopped() : sink->put(name, tensor);
-  };
-  hooks.replace = [&model](const std::string& name, MatrixF values) {
-    model->replace(name, std::move(values));
-  };
-  if (job.progress) {
-    hooks.progress = [&](const Progress& p) { is_stopped = is_stopped || !job.progress(p); };
+  if (work) {
+    COLDPRESS_ASSIGN_OR_RETURN(const Fingerprint fingerprint,
+                               fingerprint_of(job, *source, calibration));
+    COLDPRESS_RETURN_IF_ERROR(work->begin(fingerprint));
+    if (is_finished) {
+      work->remove();
+      return parse_json(finished, work->path().string());
+    }
+    if (work->has_work() && job.notice) {
+      job.notice(fmt::format("goes on after {} linears that {} has solved",
+                             work->journal().solved(), work->path().string()));
+    }
   }
-  COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
-                             press_model(job, *model, plan, calibration, hooks, pool));
-  if (is_stopped) return stopped();
-
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  Json manifest = make_manifest(*model, plan, calibration.windows, report,
-                                {job.version, job.threads, peak_rss_bytes(), seconds});
-  if (calibration.imatrix) {
-    manifest["calibration"] = imatrix_json(*calibration.imatrix, job.imatrix);
-    manifest["flops"]["forward"] = manifest["flops"]["gram"] = 0;
+  auto manifest = press_and_write(job, *model, plan, calibration, work.get(), *sink, start);
+  if (!work) return manifest;
+  if (manifest.ok()) {
+    work->remove();
+  } else if (work->has_work()) {
+    return Status(manifest.status().code(),
+                  fmt::format("{}; the same command goes on from here ({})",
+                              manifest.status().message(), work->path().string()));
   }
-  record_output(sink->tensors(), &manifest);
-  COLDPRESS_RETURN_IF_ERROR(sink->finish({manifest.dump(2), reproducible_part(manifest).dump()}));
   return manifest;
 }
 

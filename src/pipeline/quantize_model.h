@@ -17,6 +17,7 @@
 #include "pipeline/driver.h"
 #include "pipeline/recipe.h"
 #include "pipeline/target.h"
+#include "pipeline/work_folder.h"
 #include "transform/transformed_model.h"
 
 namespace coldpress {
@@ -45,9 +46,15 @@ struct QuantizeJob {
   Target target;
   // After every linear; false stops the run, which is then an error. May be empty.
   std::function<bool(const Progress&)> progress;
+  // Keeps OUT.work until the output is complete, so that the same job can go on after any end, and
+  // goes on from one that is there. None: nothing is kept.
+  std::optional<WorkFolderOptions> work = {};
+  // Gets one sentence where the run goes on from the work of an earlier one. May be empty.
+  std::function<void(const std::string&)> notice = {};
 };
 
-// The manifest. On any error nothing is left under the final name.
+// The manifest. On any error nothing is left under the final name; the error says so where there
+// is work to go on from.
 Result<Json> quantize_model(QuantizeJob job);
 
 // The model to press: the source as the recipe transforms it. Keeps a reference to `source`.

@@ -37,7 +37,8 @@ std::optional<ScaleSite> site_of(const Model& model, const Tap& tap, const Block
 // The scales of one tap being found and put into effect.
 class Scaling {
  public:
-  Scaling(Run& run, const Model& model, int block, ScaleSite site, OpenTap open,
+  // `open`: empty where all that is asked of it is apply().
+  Scaling(Run& run, const Model& model, int block, ScaleSite site, int64_t width, OpenTap open,
           BlockWeights& weights, std::optional<BlockWeights>& source)
       : run_(run),
         model_(model),
@@ -47,7 +48,7 @@ class Scaling {
         h_(open_.gram.normalised()),
         weights_(weights),
         source_(source),
-        total_(open_.max_abs.size(), 1.0F) {}
+        total_(static_cast<std::size_t>(width), 1.0F) {}
 
   ScaleProblem problem() const {
     ScaleProblem problem{h_.view(),
@@ -82,6 +83,7 @@ class Scaling {
     }
     for (std::size_t j = 0; j < scales.size(); ++j) {
       total_[j] *= scales[j];
+      if (open_.max_abs.empty()) continue;
       open_.max_abs[j] /= scales[j];
       open_.mean_abs[j] /= scales[j];
     }
@@ -184,23 +186,47 @@ Result<TapSums> run_scaled_stage(Run& run, const Model& model, StagePlace place,
                                  const std::vector<Tap>& taps, GramSource& grams,
                                  BlockWeights& weights, std::optional<BlockWeights>& source) {
   const auto& [block, stage] = place;
+  const auto at = static_cast<std::size_t>(stage);
   const BlockWeights* unquantised = source ? &*source : nullptr;
+  const bool runs = block >= run.first_block;
+  const bool is_known = at < taps.size() && is_solved(run, taps[at]);
   const auto steps = scaling_steps(run.plan);
   std::optional<ScaleSite> site;
-  if (!steps.empty() && static_cast<std::size_t>(stage) < taps.size()) {
-    site = site_of(model, taps[static_cast<std::size_t>(stage)], weights);
+  if (!steps.empty() && at < taps.size()) site = site_of(model, taps[at], weights);
+  if (!site) {
+    if (!runs) return TapSums();
+    grams.measure(!is_known);
+    return grams.run_stage(weights, unquantised, block, stage, taps);
   }
-  if (!site) return grams.run_stage(weights, unquantised, block, stage, taps);
-  COLDPRESS_ASSIGN_OR_RETURN(OpenTap open,
-                             grams.open_tap(weights, unquantised, block, stage, taps));
-  Scaling scaling(run, model, block, std::move(*site), std::move(open), weights, source);
+  // What an earlier process found; steps follow each other, so that all of it counts or none.
+  std::vector<std::vector<float>> found;
+  for (std::size_t k = 0; run.journal != nullptr && k < steps.size(); ++k) {
+    auto scales = run.journal->scales({block, stage, static_cast<int>(k)});
+    if (scales) found.push_back(std::move(*scales));
+  }
+  const bool is_found = found.size() == steps.size();
+  OpenTap open;
+  if (runs) {
+    grams.measure(!is_found);
+    COLDPRESS_ASSIGN_OR_RETURN(open, grams.open_tap(weights, unquantised, block, stage, taps));
+  }
+  Scaling scaling(run, model, block, std::move(*site), taps[at].width, std::move(open), weights,
+                  source);
   {
     const Stopwatch watch(&run.report.seconds.solve);
-    for (const auto& [kind, step] : steps) {
-      const std::vector<float> scales = kind->scales(scaling.problem(), *step, run.pool);
+    for (std::size_t k = 0; k < steps.size(); ++k) {
+      const auto& [kind, step] = steps[k];
+      const std::vector<float> scales =
+          is_found ? found[k] : kind->scales(scaling.problem(), *step, run.pool);
+      if (run.journal != nullptr && !is_found) {
+        COLDPRESS_RETURN_IF_ERROR(
+            run.journal->add_scales({block, stage, static_cast<int>(k)}, scales));
+      }
       if (!scales.empty()) scaling.apply(scales);
     }
   }
+  if (!runs) return TapSums();
+  grams.measure(!is_known);
   return grams.close_tap(weights, block, stage, taps, scaling.total());
 }
 

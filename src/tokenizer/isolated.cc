@@ -1,6 +1,7 @@
 #include "tokenizer/isolated.h"
 
 #include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -44,6 +45,7 @@ bool write_all(int fd, std::string_view text) {
 }
 
 [[noreturn]] void be_child(const std::function<std::string()>& work, int out) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);  // nobody else waits for it; it would keep the parent's locks
   limit(RLIMIT_CORE, 0);
   limit(RLIMIT_CPU, kSeconds);
   if (const uint64_t now = address_space(); now > 0) limit(RLIMIT_AS, now + kMoreBytes);

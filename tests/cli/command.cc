@@ -10,9 +10,12 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 namespace coldpress::test {
 namespace {
@@ -67,6 +70,10 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   close(out);
   close(err);
   CommandResult result;
+  if (options.kill_after) {
+    std::this_thread::sleep_for(std::chrono::duration<double>(*options.kill_after));
+    kill(child, SIGKILL);  // not waited for yet, so it is nobody else's
+  }
   if (options.stderr_is_terminal) {
     result.err = read_all(terminal);
     close(terminal);

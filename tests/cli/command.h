@@ -14,6 +14,7 @@ struct CommandOptions {
   std::vector<std::pair<std::string, std::string>> environment;  // added to this process's own
   std::optional<uint64_t> file_size_limit = std::nullopt;        // bytes: a full disk, in effect
   bool stderr_is_terminal = false;
+  std::optional<double> kill_after = std::nullopt;  // seconds: SIGKILL then
 };
 
 struct CommandResult {
