@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "calibration/streamer.h"
 #include "pipeline/press.h"
@@ -28,13 +29,13 @@ Result<int> restored_blocks(const Run& run, const Model& model, GramSource& gram
 }  // namespace
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
-                           const DriverHooks& hooks, ThreadPool& pool) {
-  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate);
-  return run_plan(model, plan, streamer, hooks, pool);
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory) {
+  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate, memory.streamer);
+  return run_plan(model, plan, streamer, hooks, pool, memory);
 }
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
-                           const DriverHooks& hooks, ThreadPool& pool) {
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory) {
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(plan.recipe.method));
   Run run{plan,
           *method,
@@ -59,7 +60,9 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
     const Stopwatch total(&seconds.total);
     {
       COLDPRESS_ASSIGN_OR_RETURN(run.first_block, restored_blocks(run, model, grams));
-      COLDPRESS_ASSIGN_OR_RETURN(HeadWeights head, HeadWeights::load(model));
+      COLDPRESS_ASSIGN_OR_RETURN(
+          HeadWeights head,
+          HeadWeights::load(model, HeadWeights::Part::kEmbedding, *memory.weights));
       const bool embeds = run.first_block == 0;
       if (embeds && grams.follows_source()) COLDPRESS_RETURN_IF_ERROR(grams.embed_source(head));
       COLDPRESS_RETURN_IF_ERROR(press_embedding(run, model, &head));
@@ -67,19 +70,21 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
     }
     for (int block = 0; block < run.blocks; ++block) {
       auto load_watch = std::make_unique<Stopwatch>(&seconds.load);
-      COLDPRESS_ASSIGN_OR_RETURN(BlockWeights weights, BlockWeights::load(model, block));
+      COLDPRESS_ASSIGN_OR_RETURN(BlockWeights weights,
+                                 BlockWeights::load(model, block, *memory.weights));
       std::optional<BlockWeights> source;
       if (grams.follows_source() && block >= run.first_block) {
-        COLDPRESS_ASSIGN_OR_RETURN(source, BlockWeights::load(model, block));
+        COLDPRESS_ASSIGN_OR_RETURN(source, BlockWeights::load(model, block, *memory.weights));
       }
       load_watch.reset();
       const std::vector<Tap> taps = model.taps(block);
       for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
         COLDPRESS_ASSIGN_OR_RETURN(
-            const TapSums sums, run_scaled_stage(run, model, {block, static_cast<int>(stage)}, taps,
-                                                 grams, weights, source));
+            TapSums sums, run_scaled_stage(run, model, {block, static_cast<int>(stage)}, taps,
+                                           grams, weights, source));
         if (stage == taps.size()) break;
-        COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], sums, grams, weights));
+        COLDPRESS_RETURN_IF_ERROR(
+            press_tap(run, block, taps[stage], std::move(sums), grams, weights));
         if (run.journal != nullptr) COLDPRESS_RETURN_IF_ERROR(run.journal->flush());
       }
       if (hooks.work != nullptr && block >= run.first_block) {

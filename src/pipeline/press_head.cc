@@ -28,9 +28,9 @@ bool is_solved(const Run& run, const PlannedTensor& planned) {
   return run.journal != nullptr && run.journal->has(planned.name, -1);
 }
 
-// The weights that it needs are large, and gone when it returns.
 Result<TapSums> head_gram(const Model& model, GramSource& grams) {
-  COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
+  COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head,
+                             HeadWeights::load(model, HeadWeights::Part::kFinalNorm));
   return grams.head_gram(head);
 }
 
@@ -61,12 +61,10 @@ Status press_head(Run& run, const Model& model, GramSource& grams) {
     return press_matrix(run, run.method, *planned, nullptr, 0, nullptr, &w);
   }
   grams.measure(true);
-  COLDPRESS_ASSIGN_OR_RETURN(const TapSums sums, head_gram(model, grams));
-  const MatrixF gram = sums.gram.normalised();
-  const TargetShift shift = shift_of(run, sums, 1);
-  COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.view()));
+  COLDPRESS_ASSIGN_OR_RETURN(TapSums sums, head_gram(model, grams));
+  COLDPRESS_ASSIGN_OR_RETURN(TapProblem tap, tap_problem(run, kHeadTap, std::move(sums), 1));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
-  return press_matrix(run, run.method, *planned, &h, sums.gram.tokens(), &shift, &w);
+  return press_matrix(run, run.method, *planned, &tap.hessian, tap.tokens, &tap.shift, &w);
 }
 
 }  // namespace coldpress

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/memory.h"
 #include "base/peak_memory.h"
 #include "calibration/imatrix_grams.h"
 #include "calibration/sources.h"
@@ -16,9 +17,11 @@
 #include "export/recover.h"
 #include "export/table.h"
 #include "io/file.h"
+#include "io/spill.h"
 #include "pipeline/conversion_manifest.h"
 #include "pipeline/disk_space.h"
 #include "pipeline/manifest.h"
+#include "pipeline/memory_plan.h"
 #include "report/record.h"
 #include "tokenizer/tokenizer.h"
 
@@ -50,13 +53,24 @@ Result<ExportRequest> export_request(const QuantizeJob& job, const Model& model,
   return request;
 }
 
+// Where what does not fit below the ceiling goes; nothing if all fits.
+Result<std::optional<SpillFolder>> open_spill(const QuantizeJob& job, const MemoryPlan& memory) {
+  if (memory.spilled_kinds == 0) return std::optional<SpillFolder>();
+  std::filesystem::path folder = job.work_dir;
+  if (folder.empty()) folder = std::filesystem::path(job.out).parent_path();
+  if (folder.empty()) folder = ".";
+  COLDPRESS_ASSIGN_OR_RETURN(SpillFolder spill,
+                             SpillFolder::open(folder, static_cast<uint64_t>(memory.spilled_peak)));
+  return std::optional<SpillFolder>(std::move(spill));
+}
+
 Result<RunReport> press_model(const QuantizeJob& job, const Model& model, const Plan& plan,
                               const Calibration& calibration, const DriverHooks& hooks,
-                              ThreadPool& pool) {
-  if (!calibration.imatrix) return run_plan(model, plan, calibration.windows, hooks, pool);
+                              ThreadPool& pool, const RunMemory& memory) {
+  if (!calibration.imatrix) return run_plan(model, plan, calibration.windows, hooks, pool, memory);
   COLDPRESS_ASSIGN_OR_RETURN(ImatrixGrams grams,
                              ImatrixGrams::create(model, *calibration.imatrix, job.imatrix));
-  return run_plan(model, plan, grams, hooks, pool);
+  return run_plan(model, plan, grams, hooks, pool, memory);
 }
 
 // In place of what a manifest says of calibration windows.
@@ -140,6 +154,10 @@ Result<Fingerprint> fingerprint_of(const QuantizeJob& job, const Model& model,
 Result<Json> press_and_write(const QuantizeJob& job, TransformedModel& model, const Plan& plan,
                              const Calibration& calibration, WorkFolder* work, ExportSink& sink,
                              std::chrono::steady_clock::time_point start) {
+  std::optional<AnonymousPeak> anonymous;
+  if (job.max_ram > 0) anonymous.emplace();
+  COLDPRESS_ASSIGN_OR_RETURN(const std::optional<SpillFolder> spill, open_spill(job, plan.memory));
+  const RunMemory memory = run_memory(plan.memory, spill ? *spill : main_memory());
   ThreadPool pool(job.threads);
   COLDPRESS_RETURN_IF_ERROR(model.learn(calibration.windows, pool));
   bool is_stopped = false;
@@ -156,12 +174,13 @@ Result<Json> press_and_write(const QuantizeJob& job, TransformedModel& model, co
     hooks.progress = [&](const Progress& p) { is_stopped = is_stopped || !job.progress(p); };
   }
   COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
-                             press_model(job, model, plan, calibration, hooks, pool));
+                             press_model(job, model, plan, calibration, hooks, pool, memory));
   if (is_stopped) return stopped();
 
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  Json manifest = make_manifest(model, plan, calibration.windows, report,
-                                {job.version, job.threads, peak_rss_bytes(), seconds});
+  Json manifest = make_manifest(
+      model, plan, calibration.windows, report,
+      {job.version, job.threads, peak_rss_bytes(), seconds, anonymous ? anonymous->bytes() : 0});
   if (calibration.imatrix) {
     manifest["calibration"] = imatrix_json(*calibration.imatrix, job.imatrix);
     manifest["flops"]["forward"] = manifest["flops"]["gram"] = 0;
@@ -184,7 +203,8 @@ Result<Json> quantize_model(QuantizeJob job) {
   Calibration calibration;
   COLDPRESS_ASSIGN_OR_RETURN(calibration.imatrix,
                              read_imatrix_for(*model, job.imatrix, &job.recipe));
-  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, job.recipe, job.threads));
+  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
+                             make_plan(*model, job.recipe, job.threads, job.max_ram));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, job.target, job.out));
   std::unique_ptr<WorkFolder> work;
   if (job.work) {
@@ -219,6 +239,7 @@ Result<Json> quantize_model(QuantizeJob job) {
                              work->journal().solved(), work->path().string()));
     }
   }
+  trim_heap();  // of the tokenizer's
   auto manifest = press_and_write(job, *model, plan, calibration, work.get(), *sink, start);
   if (!work) return manifest;
   if (manifest.ok()) {
