@@ -17,7 +17,7 @@ set_target_properties(libcoldpress PROPERTIES
 add_library(coldpress::coldpress ALIAS libcoldpress)
 
 # In the tree includes are relative to src/; an installed header finds all others below coldpress/.
-foreach(header IN ITEMS base/check base/status base/view coldpress/coldpress coldpress/evaluate
+foreach(header IN ITEMS base/check base/memory base/status base/view coldpress/coldpress coldpress/evaluate
         coldpress/method coldpress/quantize coldpress/solve coldpress/version)
   set(source ${CMAKE_CURRENT_SOURCE_DIR}/src/${header}.h)
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${source})

@@ -99,7 +99,7 @@ TEST_F(Convert, ThePreTokenizerCanBeNamed) {
 }
 
 TEST_F(Convert, RefusesWhatIsNoSize) {
-  for (const char* size : {"0", "2T", "G", "-1", "1.5G", "2GB", "99999999999999999999"}) {
+  for (const char* size : {"0", "2T", "G", "-1", "1,5G", "2GB", "99999999999999999999"}) {
     expect_refusal(convert("model", "x.gguf", {"--split-max-size", size}), 2, {size});
   }
 }

@@ -59,7 +59,7 @@ class Models(unittest.TestCase):
         self.assertEqual(manifest["memory"]["max_ram"], 1 << 30)
         a, b = ((self.folder / out / "model.safetensors").read_bytes() for out in "ab")
         self.assertEqual(a, b)
-        self.refuse(ValueError, "^--max-ram 1M is too little", out="c", max_ram=1_000_000)
+        self.refuse(ValueError, "^max_ram 1M is too little", out="c", max_ram=1_000_000)
 
     def test_gguf_types(self):
         manifest = self.quantize("out.gguf", bits=None, type="Q4_0", pure=True, method="rtn",
