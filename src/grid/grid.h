@@ -95,7 +95,8 @@ struct GridKind {
   QuantGrid (*fit)(const GridOptions& options, View2<const float> w, std::span<const float> h_diag);
   // Stored bits per weight, scales and zeros counted.
   double (*bits_per_weight)(const GridOptions& options, int64_t cols);
-  const BlockFormat* block = nullptr;  // of a grid that llama.cpp stores (grid/block_format.h)
+  const BlockFormat* block = nullptr;   // of a grid that llama.cpp stores (grid/block_format.h)
+  const Codebook& (*book)() = nullptr;  // of grids that have one, QuantGrid::book
 };
 
 }  // namespace coldpress

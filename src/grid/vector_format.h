@@ -63,14 +63,21 @@ constexpr BlockFormat vector_block(const VectorBlock& b) {
   };
 }
 
+// Read at the first call.
+template <const BlockFormat& kFormat>
+const Codebook& book_of() {
+  static const Codebook book = read_codebook(kFormat);
+  return book;
+}
+
 // The row of the table of grids for such a format.
 template <const BlockFormat& kFormat>
 constexpr GridKind vector_grid(std::string_view summary) {
   GridKind kind = block_grid<kFormat>(summary);
   kind.fit = [](const GridOptions& o, View2<const float> w, std::span<const float> h_diag) {
-    static const Codebook book = read_codebook(kFormat);
-    return fit_blocks(kFormat, o, w, h_diag, &book);
+    return fit_blocks(kFormat, o, w, h_diag, &book_of<kFormat>());
   };
+  kind.book = &book_of<kFormat>;
   return kind;
 }
 
