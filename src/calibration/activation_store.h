@@ -10,6 +10,7 @@ namespace coldpress {
 
 class ActivationStore {
  public:
+  ActivationStore() = default;  // of no window
   // `widest_tap`: the largest tap width of any block.
   ActivationStore(int64_t windows, int64_t length, int64_t hidden, int64_t widest_tap)
       : length_(length), residual_(windows * length, hidden), taps_(windows, length * widest_tap) {}
@@ -24,7 +25,7 @@ class ActivationStore {
   }
 
  private:
-  int64_t length_;
+  int64_t length_ = 0;
   MatrixF residual_;
   MatrixF taps_;
 };

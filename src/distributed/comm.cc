@@ -102,6 +102,25 @@ Status Comm::barrier() {
   return {};
 }
 
+Result<int64_t> Comm::least(int64_t value) {
+  std::vector<std::byte> bytes(sizeof(value));
+  const auto merge = [&](std::span<const std::byte> other) {
+    int64_t theirs = value;
+    if (other.size() == sizeof(theirs)) std::memcpy(&theirs, other.data(), sizeof(theirs));
+    value = std::min(value, theirs);
+    std::memcpy(bytes.data(), &value, sizeof(value));
+  };
+  merge({});
+  if (rank() > 0) {
+    COLDPRESS_ASSIGN_OR_RETURN(const std::vector<std::byte> before, receive(rank() - 1));
+    merge(before);
+  }
+  if (rank() + 1 < size()) COLDPRESS_RETURN_IF_ERROR(send(rank() + 1, bytes));
+  COLDPRESS_RETURN_IF_ERROR(broadcast(size() - 1, &bytes));
+  merge(bytes);
+  return value;
+}
+
 Status failure_of(int from, int ranks, const Status& why) {
   return why.with_context(fmt::format("rank {} of {}", from, ranks));
 }

@@ -44,6 +44,8 @@ class Comm {
   Status broadcast(int root, std::vector<std::byte>* bytes);
   // Returns when every rank has called it.
   Status barrier();
+  // The least of what the ranks give, in every rank.
+  Result<int64_t> least(int64_t value);
 
   // This rank gives up. Without effect after the first time, or when another rank gave up before.
   virtual void fail(const Status& why) = 0;

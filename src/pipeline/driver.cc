@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "calibration/streamer.h"
 #include "pipeline/press.h"
@@ -11,18 +12,20 @@
 namespace coldpress {
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
-                           const DriverHooks& hooks, ThreadPool& pool) {
-  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate);
-  return run_plan(model, plan, streamer, hooks, pool);
+                           const DriverHooks& hooks, ThreadPool& pool, Comm* comm) {
+  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate, comm);
+  return run_plan(model, plan, streamer, hooks, pool, comm);
 }
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
-                           const DriverHooks& hooks, ThreadPool& pool) {
+                           const DriverHooks& hooks, ThreadPool& pool, Comm* comm) {
+  LocalComm alone;
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(plan.recipe.method));
   Run run{plan,
           *method,
           hooks,
           pool,
+          comm != nullptr ? *comm : alone,
           {},
           0,
           static_cast<int>(model.config().blocks),
@@ -56,10 +59,11 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
       const std::vector<Tap> taps = model.taps(block);
       for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
         COLDPRESS_ASSIGN_OR_RETURN(
-            const TapSums sums, run_scaled_stage(run, model, {block, static_cast<int>(stage)}, taps,
-                                                 grams, weights, source));
+            TapSums sums, run_scaled_stage(run, model, {block, static_cast<int>(stage)}, taps,
+                                           grams, weights, source));
         if (stage == taps.size()) break;
-        COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], sums, grams, weights));
+        COLDPRESS_RETURN_IF_ERROR(
+            press_tap(run, block, taps[stage], std::move(sums), grams, weights));
       }
     }
     COLDPRESS_RETURN_IF_ERROR(press_head(run, model, grams));

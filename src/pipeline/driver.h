@@ -8,6 +8,7 @@
 
 #include "calibration/gram_source.h"
 #include "calibration/windows.h"
+#include "distributed/comm.h"
 #include "export/export.h"
 #include "model/model.h"
 #include "parallel/thread_pool.h"
@@ -65,6 +66,7 @@ struct Progress {
   double mean_error;
 };
 
+// With several ranks every one of them has the hooks called, with the same.
 struct DriverHooks {
   // Receives each quantised tensor: values that are exact in the plan's dense type, or what its
   // blocks decode to.
@@ -79,12 +81,13 @@ struct DriverHooks {
 };
 
 // Presses the model block by block (ALGORITHMS.md §6): each activation is computed once per block,
-// and every tap sees the quantised weights before it.
+// and every tap sees the quantised weights before it. `comm`: the ranks that do it together, each
+// with the same model, plan and windows; null: this process does it alone. Same bytes either way.
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
-                           const DriverHooks& hooks, ThreadPool& pool);
+                           const DriverHooks& hooks, ThreadPool& pool, Comm* comm = nullptr);
 // The same with the taps' Grams from elsewhere: no window runs through the model, so that no tap
 // sees the errors before it.
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
-                           const DriverHooks& hooks, ThreadPool& pool);
+                           const DriverHooks& hooks, ThreadPool& pool, Comm* comm = nullptr);
 
 }  // namespace coldpress

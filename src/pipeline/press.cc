@@ -4,11 +4,17 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
+#include <numeric>
+#include <span>
 #include <utility>
 
+#include "calibration/sum_chain.h"
 #include "grid/block_format.h"
 #include "hessian/shrinkage.h"
 #include "io/ggml_codec.h"
+#include "pipeline/owners.h"
+#include "pipeline/solved_linear.h"
 #include "solver/batch.h"
 #include "solver/bound.h"
 #include "solver/fit_grid.h"
@@ -16,9 +22,9 @@
 namespace coldpress {
 namespace {
 
-TensorReport report_of(Run& run, const TapPlace& place, const Job& job,
-                       const LayerSolution& solution) {
+TensorReport report_of(const TapPlace& place, const Job& job, const SolvedLinear& solved) {
   const LinearRef& linear = *job.linear;
+  const LayerSolution& solution = solved.solution;
   TensorReport t;
   t.name = linear.tensor_name;
   t.role = linear.role;
@@ -28,16 +34,12 @@ TensorReport report_of(Run& run, const TapPlace& place, const Job& job,
   t.cols = linear.in;
   t.error = solution.relative_error();
   t.rtn_error = solution.relative_rtn_error();
-  t.calibration_tokens = job.tokens;
+  t.bound = solved.bound;
+  t.calibration_tokens = solved.tokens;
   t.outcome = solution.outcome;
   t.side_bits_per_weight = solution.side_bits_per_weight();
   t.expert = linear.expert;
-  t.policy = job.policy;
-  if (solution.energy > 0) {
-    const Stopwatch watch(&run.report.seconds.bound);
-    const double bits = job.planned->grid.bits + t.side_bits_per_weight;
-    t.bound = relative_bound(job.w, *job.hessian, bits, solution.energy);
-  }
+  t.policy = solved.policy;
   return t;
 }
 
@@ -97,79 +99,172 @@ std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessi
   return Job{&linear, &planned, fit, hessian, w};
 }
 
-TargetShift shift_of(Run& run, const TapSums& sums, double residual_scale) {
+Status pose_tap(Run& run, const std::string& name, TapSums sums, double residual_scale,
+                const GramSource& grams, std::vector<Job>* jobs, TapProblem* problem) {
+  std::vector<double> costs;
+  for (const Job& job : *jobs) costs.push_back(solve_cost(job.w.rows, job.w.cols));
+  const std::vector<int> owners = assign_owners(costs, run.comm.size(), grams.home());
+  for (std::size_t k = 0; k < jobs->size(); ++k) (*jobs)[k].owner = owners[k];
+  COLDPRESS_RETURN_IF_ERROR(give_sums(grams.home(), owners, &sums, run.comm));
+  if (std::find(owners.begin(), owners.end(), run.comm.rank()) == owners.end()) return {};
   const Stopwatch watch(&run.report.seconds.solve);
-  return {sums, residual_scale, run.pool};
-}
-
-Status press(Run& run, const SolverMethod& method, const TapPlace& place,
-             const std::vector<Job>& jobs) {
-  std::vector<QuantGrid> grids;
-  std::vector<LayerProblem> problems;
-  std::vector<LayerSolution> solutions;
-  {
-    const Stopwatch watch(&run.report.seconds.solve);
-    grids.reserve(jobs.size());
-    for (const Job& job : jobs) {
-      if (job.shift != nullptr) job.shift->apply(job.w, run.pool);
-      for (const auto& [kind, step] : run.reshaping) {
-        kind->reshape(job.w, *job.hessian, step, run.pool);
-      }
-      grids.push_back(fit_grid(job.fit, job.w, job.hessian->diagonal(), run.pool));
-      problems.push_back({job.w, job.hessian, &grids.back(), {}, &job.fit});
-    }
-    solutions = solve_batch(problems, method, run.plan.recipe.solver, run.pool);
-  }
-  for (std::size_t k = 0; k < jobs.size(); ++k) {
-    const Job& job = jobs[k];
-    TensorReport report = report_of(run, place, job, solutions[k]);
-    if (run.hooks.inspect) run.hooks.inspect(problems[k], report);
-    run.report.solve_gemm_flops += solutions[k].gemm_flops;
-    const Matrix<std::byte> blocks = replace_weights(run, job, solutions[k]);
-    if (job.linear->is_stacked) {
-      stack_blocks(run, job, blocks);
-    } else {
-      const Stopwatch watch(&run.report.seconds.write);
-      COLDPRESS_RETURN_IF_ERROR(
-          run.hooks.put(job.linear->tensor_name,
-                        {job.w, blocks.view(), &solutions[k].grid, solutions[k].codes.view()}));
-    }
-    note(run, std::move(report));
+  problem->shift = TargetShift(sums, residual_scale, run.pool);
+  sums.drift = {};
+  const MatrixF h = sums.gram.normalised();
+  const int64_t tokens = sums.gram.tokens();
+  sums.gram = {};
+  COLDPRESS_ASSIGN_OR_RETURN(problem->hessian, TapHessian::create(name, h.view()));
+  for (Job& job : *jobs) {
+    if (job.owner != run.comm.rank()) continue;
+    job.hessian = &*problem->hessian;
+    job.shift = &problem->shift;
+    job.tokens = tokens;
   }
   return {};
 }
 
 namespace {
 
-// Experts, a few at a time: each has a Hessian of its own, which its gate and up share.
-Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, GramSource& source,
+bool is_own(const Run& run, const Job& job) {
+  return job.owner == kEveryRank || job.owner == run.comm.rank();
+}
+
+std::vector<SolvedLinear> solve(Run& run, const SolverMethod& method, const TapPlace& place,
+                                std::span<const Job* const> jobs) {
+  std::vector<QuantGrid> grids;
+  std::vector<LayerProblem> problems;
+  std::vector<LayerSolution> solutions;
+  {
+    const Stopwatch watch(&run.report.seconds.solve);
+    grids.reserve(jobs.size());
+    for (const Job* job : jobs) {
+      if (job->shift != nullptr) job->shift->apply(job->w, run.pool);
+      for (const auto& [kind, step] : run.reshaping) {
+        kind->reshape(job->w, *job->hessian, step, run.pool);
+      }
+      grids.push_back(fit_grid(job->fit, job->w, job->hessian->diagonal(), run.pool));
+      problems.push_back({job->w, job->hessian, &grids.back(), {}, &job->fit});
+    }
+    solutions = solve_batch(problems, method, run.plan.recipe.solver, run.pool);
+  }
+  std::vector<SolvedLinear> all;
+  for (std::size_t k = 0; k < jobs.size(); ++k) {
+    const Job& job = *jobs[k];
+    SolvedLinear solved{std::move(solutions[k]), 0, job.tokens, job.policy};
+    if (solved.solution.energy > 0) {
+      const Stopwatch watch(&run.report.seconds.bound);
+      const double bits = job.planned->grid.bits + solved.solution.side_bits_per_weight();
+      solved.bound = relative_bound(job.w, *job.hessian, bits, solved.solution.energy);
+    }
+    if (run.hooks.inspect) run.hooks.inspect(problems[k], report_of(place, job, solved));
+    all.push_back(std::move(solved));
+  }
+  return all;
+}
+
+Status hand_on(Run& run, const TapPlace& place, const Job& job, const SolvedLinear& solved) {
+  const LayerSolution& solution = solved.solution;
+  run.report.solve_gemm_flops += solution.gemm_flops;
+  const Matrix<std::byte> blocks = replace_weights(run, job, solution);
+  if (job.linear->is_stacked) {
+    stack_blocks(run, job, blocks);
+  } else {
+    const Stopwatch watch(&run.report.seconds.write);
+    COLDPRESS_RETURN_IF_ERROR(run.hooks.put(
+        job.linear->tensor_name, {job.w, blocks.view(), &solution.grid, solution.codes.view()}));
+  }
+  note(run, report_of(place, job, solved));
+  return {};
+}
+
+}  // namespace
+
+Status press(Run& run, const SolverMethod& method, const TapPlace& place,
+             const std::vector<Job>& jobs, bool side_by_side) {
+  std::vector<const Job*> own;
+  for (const Job& job : jobs) {
+    if (is_own(run, job)) own.push_back(&job);
+  }
+  // Alone, one after the other is enough: a result is handed on before the next is in memory.
+  const bool ahead = side_by_side || run.comm.size() > 1;
+  std::vector<SolvedLinear> solved;  // in the order of `own`
+  if (side_by_side) {
+    solved = solve(run, method, place, own);
+  } else {
+    for (std::size_t k = 0; ahead && k < own.size(); ++k) {
+      solved.push_back(std::move(solve(run, method, place, {&own[k], 1}).front()));
+    }
+  }
+  std::size_t next = 0;  // of `solved`
+  for (const Job& job : jobs) {
+    const Job* const one = &job;
+    SolvedLinear result;
+    if (is_own(run, job)) {
+      result = ahead ? std::move(solved[next++])
+                     : std::move(solve(run, method, place, {&one, 1}).front());
+    }
+    if (job.owner != kEveryRank) {
+      COLDPRESS_RETURN_IF_ERROR(
+          share_solved(job.owner, *job.fit.kind, job.linear->tensor_name, run.comm, &result));
+    }
+    COLDPRESS_RETURN_IF_ERROR(hand_on(run, place, job, result));
+  }
+  return {};
+}
+
+namespace {
+
+// Experts, a few of every rank at a time: each has a Hessian of its own, which its gate and up
+// share.
+Status press_experts(Run& run, int block, const Tap& tap, TapSums sums, GramSource& source,
                      BlockWeights& weights) {
-  int64_t experts = 0;
-  for (const LinearRef& linear : tap.linears)
-    experts = std::max<int64_t>(experts, linear.expert + 1);
-  for (int64_t first = 0; first < experts; first += kExpertsAtOnce) {
-    const int64_t count = std::min(kExpertsAtOnce, experts - first);
-    const std::vector<Gram> grams = source.expert_grams(tap, first, count);
+  std::vector<std::vector<Job>> experts;
+  std::vector<double> costs;
+  for (const LinearRef& linear : tap.linears) {
+    const auto at = static_cast<std::size_t>(linear.expert);
+    if (experts.size() <= at) experts.resize(at + 1);
+    std::optional<Job> job = make_job(run, linear, nullptr, weights.linear(linear));
+    if (job) experts[at].push_back(std::move(*job));
+  }
+  for (const std::vector<Job>& jobs : experts) {
+    costs.push_back(0);
+    for (const Job& job : jobs) costs.back() += solve_cost(job.w.rows, job.w.cols);
+  }
+  std::vector<int> every(static_cast<std::size_t>(run.comm.size()));
+  std::iota(every.begin(), every.end(), 0);
+  COLDPRESS_RETURN_IF_ERROR(give_sums(source.home(), every, &sums, run.comm));
+  const Gram& pooled = sums.gram;
+  const auto at_once = static_cast<std::size_t>(kExpertsAtOnce * run.comm.size());
+  for (std::size_t first = 0; first < experts.size(); first += at_once) {
+    const std::size_t count = std::min(at_once, experts.size() - first);
+    const std::vector<int> owners =
+        assign_owners(std::span(costs).subspan(first, count), run.comm.size(), source.home());
+    COLDPRESS_ASSIGN_OR_RETURN(const std::vector<Gram> grams,
+                               source.expert_grams(tap, static_cast<int64_t>(first), owners));
     std::deque<TapHessian> hessians;
     std::vector<Job> jobs;
-    for (int64_t i = 0; i < count; ++i) {
-      const Gram& own = grams[static_cast<std::size_t>(i)];
-      const ExpertHessian expert = expert_hessian(own, pooled, own.n());
-      COLDPRESS_ASSIGN_OR_RETURN(
-          TapHessian h,
-          TapHessian::create(fmt::format("block {} {} of expert {}", block, tap.name, first + i),
-                             expert.h.view()));
-      hessians.push_back(std::move(h));
-      for (const LinearRef& linear : tap.linears) {
-        if (linear.expert != first + i) continue;
-        std::optional<Job> job = make_job(run, linear, &hessians.back(), weights.linear(linear));
-        if (!job) continue;
-        job->tokens = own.tokens();
-        job->policy = expert.policy;
-        jobs.push_back(std::move(*job));
+    for (std::size_t i = 0; i < count; ++i) {
+      std::vector<Job>& of_expert = experts[first + i];
+      for (Job& job : of_expert) job.owner = owners[i];
+      if (owners[i] == run.comm.rank()) {
+        const Gram& own = grams[i];
+        const ExpertHessian expert = expert_hessian(own, pooled, own.n());
+        COLDPRESS_ASSIGN_OR_RETURN(
+            TapHessian h,
+            TapHessian::create(fmt::format("block {} {} of expert {}", block, tap.name, first + i),
+                               expert.h.view()));
+        hessians.push_back(std::move(h));
+        for (Job& job : of_expert) {
+          job.hessian = &hessians.back();
+          job.tokens = own.tokens();
+          job.policy = expert.policy;
+        }
       }
+      std::move(of_expert.begin(), of_expert.end(), std::back_inserter(jobs));
     }
-    if (!jobs.empty()) COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, jobs));
+    if (!jobs.empty()) {
+      COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, jobs, true));
+    }
   }
   for (const LinearRef& linear : tap.linears) {  // tensors of all experts, once each
     if (linear.expert != 0 || !linear.is_stacked) continue;
@@ -185,22 +280,19 @@ Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, Gr
 
 }  // namespace
 
-Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramSource& grams,
+Status press_tap(Run& run, int block, const Tap& tap, TapSums sums, GramSource& grams,
                  BlockWeights& weights) {
-  if (tap.by_expert) return press_experts(run, block, tap, sums.gram, grams, weights);
-  const MatrixF gram = sums.gram.normalised();
-  const TargetShift shift = shift_of(run, sums, run.residual_scale);
-  COLDPRESS_ASSIGN_OR_RETURN(
-      TapHessian h, TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.view()));
-  // One by one: each fills the pool by itself or is small beside the others.
+  if (tap.by_expert) return press_experts(run, block, tap, std::move(sums), grams, weights);
+  std::vector<Job> jobs;
   for (const LinearRef& linear : tap.linears) {
-    std::optional<Job> job = make_job(run, linear, &h, weights.linear(linear));
-    if (!job) continue;
-    job->tokens = sums.gram.tokens();
-    job->shift = &shift;
-    COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, {std::move(*job)}));
+    std::optional<Job> job = make_job(run, linear, nullptr, weights.linear(linear));
+    if (job) jobs.push_back(std::move(*job));
   }
-  return {};
+  TapProblem problem;
+  COLDPRESS_RETURN_IF_ERROR(pose_tap(run, fmt::format("block {} {}", block, tap.name),
+                                     std::move(sums), run.residual_scale, grams, &jobs, &problem));
+  // One by one: each fills the pool by itself or is small beside the others.
+  return press(run, run.method, {block, tap.name}, jobs);
 }
 
 }  // namespace coldpress

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "calibration/gram_source.h"
+#include "distributed/comm.h"
 #include "grid/table.h"
 #include "pipeline/driver.h"
 #include "pipeline/propagation.h"
@@ -32,12 +33,14 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_;
 };
 
-// Everything one run carries from tap to tap.
+// Everything one run carries from tap to tap. With several ranks each carries all of it: a linear
+// is solved by its owner, which sends the result to the others.
 struct Run {
   const Plan& plan;
   const SolverMethod& method;
   const DriverHooks& hooks;
   ThreadPool& pool;
+  Comm& comm;
   RunReport report;
   int64_t linears = 0;
   int blocks = 0;
@@ -58,6 +61,7 @@ struct Job {
   int64_t tokens = 0;
   std::string policy = {};             // of experts
   const TargetShift* shift = nullptr;  // of what is asked of the linear; none: its own weights
+  int owner = kEveryRank;              // the rank that solves it; only there the rest is filled in
 };
 
 struct TapPlace {
@@ -68,16 +72,27 @@ struct TapPlace {
 // Nothing if the plan leaves the linear as it is.
 std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessian, View2<float> w);
 
-// What the drift of a tap asks of its linears. `residual_scale`: of what they give, in the stream.
-TargetShift shift_of(Run& run, const TapSums& sums, double residual_scale);
+// What the linears of a tap are solved against.
+struct TapProblem {
+  TargetShift shift;  // what the tap's drift asks of them
+  std::optional<TapHessian> hessian;
+};
 
-// Solves the jobs together, by `method`, and hands each result on.
+// Chooses who solves the jobs, all of one tap that is not of experts, and poses those of this rank
+// against `problem`. `sums`: as `grams` gave them; they are large, and gone when it returns.
+// `name`: of the tap, in errors. `residual_scale`: of what its linears give, in the residual
+// stream.
+Status pose_tap(Run& run, const std::string& name, TapSums sums, double residual_scale,
+                const GramSource& grams, std::vector<Job>* jobs, TapProblem* problem);
+
+// Solves the jobs of this rank by `method`, those `side_by_side` together, and hands each result
+// on, those of other ranks too, in the order of the jobs.
 Status press(Run& run, const SolverMethod& method, const TapPlace& place,
-             const std::vector<Job>& jobs);
+             const std::vector<Job>& jobs, bool side_by_side = false);
 
 // `sums`: of `tap`, as the last stage of `grams` returned it. Experts get Grams of their own from
 // there, or a stated share of the pooled one (hessian/shrinkage.h).
-Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramSource& grams,
+Status press_tap(Run& run, int block, const Tap& tap, TapSums sums, GramSource& grams,
                  BlockWeights& weights);
 
 }  // namespace coldpress

@@ -1,6 +1,8 @@
 #include "pipeline/press_head.h"
 
+#include <optional>
 #include <utility>
+#include <vector>
 
 namespace coldpress {
 namespace {
@@ -13,14 +15,10 @@ const PlannedTensor* find_tap(const Run& run, std::string_view tap) {
   return nullptr;
 }
 
-Status press_matrix(Run& run, const SolverMethod& method, const PlannedTensor& planned,
-                    TapHessian* hessian, int64_t tokens, const TargetShift* shift, MatrixF* w) {
-  const LinearRef linear{planned.role, planned.name, w->rows(), w->cols()};
-  std::optional<Job> job = make_job(run, linear, hessian, w->view());
+Job job_of(Run& run, const LinearRef& linear, View2<float> w) {
+  std::optional<Job> job = make_job(run, linear, nullptr, w);
   COLDPRESS_CHECK(job.has_value());
-  job->tokens = tokens;
-  job->shift = shift;
-  return press(run, method, {-1, planned.tap}, {std::move(*job)});
+  return std::move(*job);
 }
 
 // The weights that it needs are large, and gone when it returns.
@@ -39,7 +37,10 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
   MatrixF identity(w.cols(), w.cols());
   for (int64_t j = 0; j < w.cols(); ++j) identity(j, j) = 1.0F;
   COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kEmbeddingTap, identity.view()));
-  COLDPRESS_RETURN_IF_ERROR(press_matrix(run, **find_solver("rtn"), *planned, &h, 0, nullptr, &w));
+  const LinearRef linear{planned->role, planned->name, w.rows(), w.cols()};
+  Job job = job_of(run, linear, w.view());  // so cheap that every rank does it
+  job.hessian = &h;
+  COLDPRESS_RETURN_IF_ERROR(press(run, **find_solver("rtn"), {-1, planned->tap}, {job}));
   head->replace("token_embd", std::move(w));
   return {};
 }
@@ -47,12 +48,13 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
 Status press_head(Run& run, const Model& model, GramSource& grams) {
   const PlannedTensor* planned = find_tap(run, kHeadTap);
   if (planned == nullptr) return {};
-  COLDPRESS_ASSIGN_OR_RETURN(const TapSums sums, head_gram(model, grams));
-  const MatrixF gram = sums.gram.normalised();
-  const TargetShift shift = shift_of(run, sums, 1);
-  COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.view()));
+  COLDPRESS_ASSIGN_OR_RETURN(TapSums sums, head_gram(model, grams));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
-  return press_matrix(run, run.method, *planned, &h, sums.gram.tokens(), &shift, &w);
+  const LinearRef linear{planned->role, planned->name, w.rows(), w.cols()};
+  std::vector<Job> jobs = {job_of(run, linear, w.view())};
+  TapProblem problem;
+  COLDPRESS_RETURN_IF_ERROR(pose_tap(run, kHeadTap, std::move(sums), 1, grams, &jobs, &problem));
+  return press(run, run.method, {-1, planned->tap}, jobs);
 }
 
 }  // namespace coldpress

@@ -1,6 +1,8 @@
 #include "pipeline/scaled_stage.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,6 +34,16 @@ std::optional<ScaleSite> site_of(const Model& model, const Tap& tap, const Block
     if (site.norm == norm && weights.find(std::string(norm)) != nullptr) return std::move(site);
   }
   return std::nullopt;
+}
+
+// Those that rank `home` found, in every rank.
+Status share_scales(int home, Comm& comm, std::vector<float>* scales) {
+  const auto as_bytes = std::as_bytes(std::span(*scales));
+  std::vector<std::byte> bytes(as_bytes.begin(), as_bytes.end());
+  COLDPRESS_RETURN_IF_ERROR(comm.broadcast(home, &bytes));
+  scales->resize(bytes.size() / sizeof(float));
+  if (!scales->empty()) std::memcpy(scales->data(), bytes.data(), bytes.size());
+  return {};
 }
 
 // The scales of one tap being found and put into effect.
@@ -197,7 +209,12 @@ Result<TapSums> run_scaled_stage(Run& run, const Model& model, StagePlace place,
   {
     const Stopwatch watch(&run.report.seconds.solve);
     for (const auto& [kind, step] : steps) {
-      const std::vector<float> scales = kind->scales(scaling.problem(), *step, run.pool);
+      std::vector<float> scales;
+      const int home = grams.home();
+      if (home == kEveryRank || home == run.comm.rank()) {
+        scales = kind->scales(scaling.problem(), *step, run.pool);
+      }
+      if (home != kEveryRank) COLDPRESS_RETURN_IF_ERROR(share_scales(home, run.comm, &scales));
       if (!scales.empty()) scaling.apply(scales);
     }
   }

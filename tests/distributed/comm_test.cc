@@ -64,6 +64,17 @@ TEST(Comm, ABroadcastReachesEveryRankFromAnyRoot) {
   }
 }
 
+TEST(Comm, TheLeastIsKnownToAll) {
+  for (int least = 0; least < 4; ++least) {
+    test::ThreadRanks ranks(4);
+    expect_all_ok(ranks.run([&](Comm& comm) -> Status {
+      COLDPRESS_ASSIGN_OR_RETURN(const int64_t got, comm.least(comm.rank() == least ? -3 : 5));
+      EXPECT_EQ(got, -3);
+      return {};
+    }));
+  }
+}
+
 TEST(Comm, ARankThatGivesUpEndsTheOthersWithItsReason) {
   test::ThreadRanks ranks(3);
   const std::vector<Status> results = ranks.run([](Comm& comm) -> Status {
