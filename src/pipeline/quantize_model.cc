@@ -3,16 +3,20 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/peak_memory.h"
 #include "calibration/imatrix_grams.h"
 #include "calibration/sources.h"
 #include "export/export.h"
 #include "export/table.h"
+#include "linalg/blas.h"
 #include "pipeline/conversion_manifest.h"
 #include "pipeline/manifest.h"
+#include "pipeline/ranks.h"
 #include "report/record.h"
 #include "tokenizer/tokenizer.h"
 
@@ -47,10 +51,19 @@ Result<ExportRequest> export_request(const QuantizeJob& job, const Model& model,
 Result<RunReport> press_model(const QuantizeJob& job, const Model& model, const Plan& plan,
                               const Calibration& calibration, const DriverHooks& hooks,
                               ThreadPool& pool) {
-  if (!calibration.imatrix) return run_plan(model, plan, calibration.windows, hooks, pool);
+  if (!calibration.imatrix) {
+    return run_plan(model, plan, calibration.windows, hooks, pool, job.comm);
+  }
   COLDPRESS_ASSIGN_OR_RETURN(ImatrixGrams grams,
                              ImatrixGrams::create(model, *calibration.imatrix, job.imatrix));
-  return run_plan(model, plan, grams, hooks, pool);
+  return run_plan(model, plan, grams, hooks, pool, job.comm);
+}
+
+// Of all that the plan says of the model and of what happens to it.
+std::string plan_hash(const Plan& plan) {
+  Json json = plan_to_json(plan);
+  json.erase("predicted_peak_bytes");  // depends on the threads
+  return "of hash " + xxh3_128_hex(json.dump());
 }
 
 // In place of what a manifest says of calibration windows.
@@ -109,8 +122,11 @@ void settle_code_types(const Model& model, const GivenTypes& given, Recipe* reci
   if (!given.scale) recipe->grid.scale_type = recipe->dense_type;
 }
 
-Result<Json> quantize_model(QuantizeJob job) {
+namespace {
+
+Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
   const auto start = Clock::now();
+  const bool is_first = comm.rank() == 0;
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(job.model));
   settle_code_types(*source, job.given, &job.recipe);
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
@@ -120,12 +136,19 @@ Result<Json> quantize_model(QuantizeJob job) {
                              read_imatrix_for(*model, job.imatrix, &job.recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, job.recipe, job.threads));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, job.target, job.out));
-  COLDPRESS_ASSIGN_OR_RETURN(const ExportRequest request, export_request(job, *model, plan));
-  COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
-  if (!calibration.imatrix) {
-    COLDPRESS_ASSIGN_OR_RETURN(
-        calibration.windows, read_windows(job.model, job.tokenizer_pre, job.recipe, job.find_text));
+  COLDPRESS_RETURN_IF_ERROR(check_same_run(
+      {{"version", job.version}, {"plan", plan_hash(plan)}, {"BLAS kernel", blas_kernels()}},
+      comm));
+  std::unique_ptr<ExportSink> sink;  // rank 0's
+  if (is_first) {
+    COLDPRESS_ASSIGN_OR_RETURN(const ExportRequest request, export_request(job, *model, plan));
+    COLDPRESS_ASSIGN_OR_RETURN(sink, open_export(request));
+    if (!calibration.imatrix) {
+      COLDPRESS_ASSIGN_OR_RETURN(calibration.windows, read_windows(job.model, job.tokenizer_pre,
+                                                                   job.recipe, job.find_text));
+    }
   }
+  COLDPRESS_RETURN_IF_ERROR(share_windows(&calibration.windows, comm));
 
   ThreadPool pool(job.threads);
   COLDPRESS_RETURN_IF_ERROR(model->learn(calibration.windows, pool));
@@ -133,28 +156,54 @@ Result<Json> quantize_model(QuantizeJob job) {
   const auto stopped = [&job] { return io_error("stopped before " + job.out + " was complete"); };
   DriverHooks hooks;
   hooks.put = [&](const std::string& name, const PressedTensor& tensor) {
-    return is_stopped ? stopped() : sink->put(name, tensor);
+    if (is_stopped) return stopped();
+    return is_first ? sink->put(name, tensor) : Status();
   };
   hooks.replace = [&model](const std::string& name, MatrixF values) {
     model->replace(name, std::move(values));
   };
-  if (job.progress) {
+  if (job.progress && is_first) {
     hooks.progress = [&](const Progress& p) { is_stopped = is_stopped || !job.progress(p); };
   }
   COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
                              press_model(job, *model, plan, calibration, hooks, pool));
   if (is_stopped) return stopped();
+  COLDPRESS_ASSIGN_OR_RETURN(Json ranks, gather_traffic(comm));
+  if (!is_first) {
+    COLDPRESS_RETURN_IF_ERROR(comm.barrier());
+    return Json::object();
+  }
 
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   Json manifest = make_manifest(*model, plan, calibration.windows, report,
                                 {job.version, job.threads, peak_rss_bytes(), seconds});
+  if (comm.size() > 1) manifest["ranks"] = std::move(ranks);
   if (calibration.imatrix) {
     manifest["calibration"] = imatrix_json(*calibration.imatrix, job.imatrix);
     manifest["flops"]["forward"] = manifest["flops"]["gram"] = 0;
   }
   record_output(sink->tensors(), &manifest);
   COLDPRESS_RETURN_IF_ERROR(sink->finish({manifest.dump(2), reproducible_part(manifest).dump()}));
+  COLDPRESS_RETURN_IF_ERROR(comm.barrier());  // the others end well only now
   return manifest;
+}
+
+}  // namespace
+
+Result<Json> quantize_model(QuantizeJob job) {
+  LocalComm alone;
+  Comm& comm = job.comm != nullptr ? *job.comm : alone;
+  Status failure;
+  try {
+    Result<Json> manifest = quantize_as_rank(std::move(job), comm);
+    if (manifest.ok()) return manifest;
+    failure = manifest.status();
+  } catch (const std::bad_alloc&) {  // an error of the machine, which other ranks must hear of
+    if (comm.size() == 1) throw;
+    failure = io_error("out of memory; use fewer samples or machines with more memory");
+  }
+  comm.fail(failure);
+  return failure;
 }
 
 }  // namespace coldpress

@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "calibration/windows.h"
+#include "distributed/comm.h"
 #include "hessian/imatrix.h"
 #include "io/json.h"
 #include "model/model.h"
@@ -45,9 +46,13 @@ struct QuantizeJob {
   Target target;
   // After every linear; false stops the run, which is then an error. May be empty.
   std::function<bool(const Progress&)> progress;
+  // The ranks that do it together, each with the same job and the same files in reach; rank 0 alone
+  // reads the texts and writes the output. Null: this process does it alone.
+  Comm* comm = nullptr;
 };
 
-// The manifest. On any error nothing is left under the final name.
+// The manifest; in ranks but the first an empty object. On any error nothing is left under the
+// final name, and all ranks end with it.
 Result<Json> quantize_model(QuantizeJob job);
 
 // The model to press: the source as the recipe transforms it. Keeps a reference to `source`.
