@@ -10,6 +10,7 @@
 #include <span>
 #include <vector>
 
+#include "base/memory.h"
 #include "calibration/activation_store.h"
 #include "calibration/gram_source.h"
 #include "calibration/windows.h"
@@ -19,12 +20,19 @@
 
 namespace coldpress {
 
+// What the streamer's large buffers are made of.
+struct StreamerMemory {
+  const Memory* activations = &main_memory();  // the stores
+  const Memory* sums = &main_memory();         // of a tap, fp64
+  const Memory* scratch = &main_memory();      // of workers: the shards' sums, fp32
+};
+
 class CalibrationStreamer final : public GramSource {
  public:
-  // Keeps references to all three; they must outlive it. With `follow_source`, the windows run
+  // Keeps references to all of them; they must outlive it. With `follow_source`, the windows run
   // through the unquantised model as well, and taps come with their drift.
   CalibrationStreamer(const Model& model, const CalibrationWindows& windows, ThreadPool& pool,
-                      bool follow_source = false);
+                      bool follow_source = false, const StreamerMemory& memory = {});
 
   bool follows_source() const override { return source_.has_value(); }
 
@@ -69,6 +77,9 @@ class CalibrationStreamer final : public GramSource {
 
   const CalibrationWindows& windows_;
   ThreadPool& pool_;
+  StreamerMemory memory_;
+  int64_t hidden_;
+  int64_t widest_tap_;
   ActivationStore store_;
   std::optional<ActivationStore> source_;  // of the unquantised model
   // One per worker; those of the unquantised model, where it is followed, round nothing.
@@ -89,7 +100,8 @@ class CalibrationStreamer final : public GramSource {
   using Fill = std::function<Status(StageRunner& runner, int64_t w, View2<float> tap)>;
   // `fill_source`: the same in the unquantised model; empty where it is not followed.
   Result<TapSums> sum_gram(const Measure& measure, const Fill& fill, const Fill& fill_source);
-  void add_window(const Measure& measure, int64_t w, Scratch& scratch);
+  Result<TapSums> start_sums(const Measure& measure) const;
+  Status add_window(const Measure& measure, int64_t w, Scratch& scratch);
 
   Status embed_into(ActivationStore& store, const HeadWeights& head);
   // `rounded`: the tap, to the model's activation bits.
@@ -101,8 +113,15 @@ class CalibrationStreamer final : public GramSource {
   Gram expert_gram(const Tap& tap, int64_t expert);
 };
 
-// Peak bytes of the streamer beyond the weights, for the plan.
-int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads,
-                       bool follow_source);
+// Bytes of its large buffers, for the plan.
+struct StreamerBytes {
+  int64_t activations = 0;
+  int64_t sums = 0;     // of the tap in work
+  int64_t scratch = 0;  // likewise: shards' sums of all workers
+  int64_t windows = 0;  // likewise: the rows that workers have at hand
+};
+// `tap`: null where there is none.
+StreamerBytes streamer_bytes(const Model& model, const Tap* tap, int64_t windows, int64_t length,
+                             int threads, bool follow_source);
 
 }  // namespace coldpress

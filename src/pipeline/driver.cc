@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include "calibration/streamer.h"
 #include "pipeline/press.h"
@@ -11,13 +12,13 @@
 namespace coldpress {
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
-                           const DriverHooks& hooks, ThreadPool& pool) {
-  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate);
-  return run_plan(model, plan, streamer, hooks, pool);
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory) {
+  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate, memory.streamer);
+  return run_plan(model, plan, streamer, hooks, pool, memory);
 }
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
-                           const DriverHooks& hooks, ThreadPool& pool) {
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory) {
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(plan.recipe.method));
   Run run{plan,
           *method,
@@ -40,26 +41,30 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
   {
     const Stopwatch total(&seconds.total);
     {
-      COLDPRESS_ASSIGN_OR_RETURN(HeadWeights head, HeadWeights::load(model));
+      COLDPRESS_ASSIGN_OR_RETURN(
+          HeadWeights head,
+          HeadWeights::load(model, HeadWeights::Part::kEmbedding, *memory.weights));
       if (grams.follows_source()) COLDPRESS_RETURN_IF_ERROR(grams.embed_source(head));
       COLDPRESS_RETURN_IF_ERROR(press_embedding(run, model, &head));
       COLDPRESS_RETURN_IF_ERROR(grams.embed(head));
     }
     for (int block = 0; block < run.blocks; ++block) {
       auto load_watch = std::make_unique<Stopwatch>(&seconds.load);
-      COLDPRESS_ASSIGN_OR_RETURN(BlockWeights weights, BlockWeights::load(model, block));
+      COLDPRESS_ASSIGN_OR_RETURN(BlockWeights weights,
+                                 BlockWeights::load(model, block, *memory.weights));
       std::optional<BlockWeights> source;
       if (grams.follows_source()) {
-        COLDPRESS_ASSIGN_OR_RETURN(source, BlockWeights::load(model, block));
+        COLDPRESS_ASSIGN_OR_RETURN(source, BlockWeights::load(model, block, *memory.weights));
       }
       load_watch.reset();
       const std::vector<Tap> taps = model.taps(block);
       for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
         COLDPRESS_ASSIGN_OR_RETURN(
-            const TapSums sums, run_scaled_stage(run, model, {block, static_cast<int>(stage)}, taps,
-                                                 grams, weights, source));
+            TapSums sums, run_scaled_stage(run, model, {block, static_cast<int>(stage)}, taps,
+                                           grams, weights, source));
         if (stage == taps.size()) break;
-        COLDPRESS_RETURN_IF_ERROR(press_tap(run, block, taps[stage], sums, grams, weights));
+        COLDPRESS_RETURN_IF_ERROR(
+            press_tap(run, block, taps[stage], std::move(sums), grams, weights));
       }
     }
     COLDPRESS_RETURN_IF_ERROR(press_head(run, model, grams));

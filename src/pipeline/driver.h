@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/memory.h"
 #include "calibration/gram_source.h"
+#include "calibration/streamer.h"
 #include "calibration/windows.h"
 #include "export/export.h"
 #include "model/model.h"
@@ -78,13 +80,21 @@ struct DriverHooks {
   std::function<void(const LayerProblem& problem, const TensorReport& report)> inspect;
 };
 
+// What the large buffers of a run are made of; same bytes whatever that is.
+struct RunMemory {
+  StreamerMemory streamer;
+  const Memory* weights = &main_memory();  // of the block in work; of the embeddings
+};
+
 // Presses the model block by block (ALGORITHMS.md §6): each activation is computed once per block,
 // and every tap sees the quantised weights before it.
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
-                           const DriverHooks& hooks, ThreadPool& pool);
+                           const DriverHooks& hooks, ThreadPool& pool,
+                           const RunMemory& memory = {});
 // The same with the taps' Grams from elsewhere: no window runs through the model, so that no tap
 // sees the errors before it.
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
-                           const DriverHooks& hooks, ThreadPool& pool);
+                           const DriverHooks& hooks, ThreadPool& pool,
+                           const RunMemory& memory = {});
 
 }  // namespace coldpress

@@ -97,9 +97,16 @@ std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessi
   return Job{&linear, &planned, fit, hessian, w};
 }
 
-TargetShift shift_of(Run& run, const TapSums& sums, double residual_scale) {
+Result<TapProblem> tap_problem(Run& run, const std::string& name, TapSums sums,
+                               double residual_scale) {
   const Stopwatch watch(&run.report.seconds.solve);
-  return {sums, residual_scale, run.pool};
+  TargetShift shift(sums, residual_scale, run.pool);
+  sums.drift = {};
+  const MatrixF h = sums.gram.normalised();
+  const int64_t tokens = sums.gram.tokens();
+  sums.gram = {};
+  COLDPRESS_ASSIGN_OR_RETURN(TapHessian hessian, TapHessian::create(name, h.view()));
+  return TapProblem{std::move(shift), std::move(hessian), tokens};
 }
 
 Status press(Run& run, const SolverMethod& method, const TapPlace& place,
@@ -185,19 +192,18 @@ Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, Gr
 
 }  // namespace
 
-Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramSource& grams,
+Status press_tap(Run& run, int block, const Tap& tap, TapSums sums, GramSource& grams,
                  BlockWeights& weights) {
   if (tap.by_expert) return press_experts(run, block, tap, sums.gram, grams, weights);
-  const MatrixF gram = sums.gram.normalised();
-  const TargetShift shift = shift_of(run, sums, run.residual_scale);
-  COLDPRESS_ASSIGN_OR_RETURN(
-      TapHessian h, TapHessian::create(fmt::format("block {} {}", block, tap.name), gram.view()));
+  COLDPRESS_ASSIGN_OR_RETURN(TapProblem problem,
+                             tap_problem(run, fmt::format("block {} {}", block, tap.name),
+                                         std::move(sums), run.residual_scale));
   // One by one: each fills the pool by itself or is small beside the others.
   for (const LinearRef& linear : tap.linears) {
-    std::optional<Job> job = make_job(run, linear, &h, weights.linear(linear));
+    std::optional<Job> job = make_job(run, linear, &problem.hessian, weights.linear(linear));
     if (!job) continue;
-    job->tokens = sums.gram.tokens();
-    job->shift = &shift;
+    job->tokens = problem.tokens;
+    job->shift = &problem.shift;
     COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, {std::move(*job)}));
   }
   return {};

@@ -68,8 +68,16 @@ struct TapPlace {
 // Nothing if the plan leaves the linear as it is.
 std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessian, View2<float> w);
 
-// What the drift of a tap asks of its linears. `residual_scale`: of what they give, in the stream.
-TargetShift shift_of(Run& run, const TapSums& sums, double residual_scale);
+// What the linears of a tap are solved against.
+struct TapProblem {
+  TargetShift shift;  // what the tap's drift asks of them
+  TapHessian hessian;
+  int64_t tokens = 0;
+};
+// The sums, which are large, are gone when it returns. `name`: of the tap, in errors.
+// `residual_scale`: of what its linears give, in the residual stream.
+Result<TapProblem> tap_problem(Run& run, const std::string& name, TapSums sums,
+                               double residual_scale);
 
 // Solves the jobs together, by `method`, and hands each result on.
 Status press(Run& run, const SolverMethod& method, const TapPlace& place,
@@ -77,7 +85,7 @@ Status press(Run& run, const SolverMethod& method, const TapPlace& place,
 
 // `sums`: of `tap`, as the last stage of `grams` returned it. Experts get Grams of their own from
 // there, or a stated share of the pooled one (hessian/shrinkage.h).
-Status press_tap(Run& run, int block, const Tap& tap, const TapSums& sums, GramSource& grams,
+Status press_tap(Run& run, int block, const Tap& tap, TapSums sums, GramSource& grams,
                  BlockWeights& weights);
 
 }  // namespace coldpress

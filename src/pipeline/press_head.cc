@@ -23,9 +23,9 @@ Status press_matrix(Run& run, const SolverMethod& method, const PlannedTensor& p
   return press(run, method, {-1, planned.tap}, {std::move(*job)});
 }
 
-// The weights that it needs are large, and gone when it returns.
 Result<TapSums> head_gram(const Model& model, GramSource& grams) {
-  COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
+  COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head,
+                             HeadWeights::load(model, HeadWeights::Part::kFinalNorm));
   return grams.head_gram(head);
 }
 
@@ -47,12 +47,10 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
 Status press_head(Run& run, const Model& model, GramSource& grams) {
   const PlannedTensor* planned = find_tap(run, kHeadTap);
   if (planned == nullptr) return {};
-  COLDPRESS_ASSIGN_OR_RETURN(const TapSums sums, head_gram(model, grams));
-  const MatrixF gram = sums.gram.normalised();
-  const TargetShift shift = shift_of(run, sums, 1);
-  COLDPRESS_ASSIGN_OR_RETURN(TapHessian h, TapHessian::create(kHeadTap, gram.view()));
+  COLDPRESS_ASSIGN_OR_RETURN(TapSums sums, head_gram(model, grams));
+  COLDPRESS_ASSIGN_OR_RETURN(TapProblem tap, tap_problem(run, kHeadTap, std::move(sums), 1));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
-  return press_matrix(run, run.method, *planned, &h, sums.gram.tokens(), &shift, &w);
+  return press_matrix(run, run.method, *planned, &tap.hessian, tap.tokens, &tap.shift, &w);
 }
 
 }  // namespace coldpress

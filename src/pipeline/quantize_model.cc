@@ -6,13 +6,16 @@
 #include <utility>
 #include <vector>
 
+#include "base/memory.h"
 #include "base/peak_memory.h"
 #include "calibration/imatrix_grams.h"
 #include "calibration/sources.h"
 #include "export/export.h"
 #include "export/table.h"
+#include "io/spill.h"
 #include "pipeline/conversion_manifest.h"
 #include "pipeline/manifest.h"
+#include "pipeline/memory_plan.h"
 #include "report/record.h"
 #include "tokenizer/tokenizer.h"
 
@@ -44,13 +47,24 @@ Result<ExportRequest> export_request(const QuantizeJob& job, const Model& model,
   return request;
 }
 
+// Where what does not fit below the ceiling goes; nothing if all fits.
+Result<std::optional<SpillFolder>> open_spill(const QuantizeJob& job, const MemoryPlan& memory) {
+  if (memory.spilled_kinds == 0) return std::optional<SpillFolder>();
+  std::filesystem::path folder = job.work_dir;
+  if (folder.empty()) folder = std::filesystem::path(job.out).parent_path();
+  if (folder.empty()) folder = ".";
+  COLDPRESS_ASSIGN_OR_RETURN(SpillFolder spill,
+                             SpillFolder::open(folder, static_cast<uint64_t>(memory.spilled_peak)));
+  return std::optional<SpillFolder>(std::move(spill));
+}
+
 Result<RunReport> press_model(const QuantizeJob& job, const Model& model, const Plan& plan,
                               const Calibration& calibration, const DriverHooks& hooks,
-                              ThreadPool& pool) {
-  if (!calibration.imatrix) return run_plan(model, plan, calibration.windows, hooks, pool);
+                              ThreadPool& pool, const RunMemory& memory) {
+  if (!calibration.imatrix) return run_plan(model, plan, calibration.windows, hooks, pool, memory);
   COLDPRESS_ASSIGN_OR_RETURN(ImatrixGrams grams,
                              ImatrixGrams::create(model, *calibration.imatrix, job.imatrix));
-  return run_plan(model, plan, grams, hooks, pool);
+  return run_plan(model, plan, grams, hooks, pool, memory);
 }
 
 // In place of what a manifest says of calibration windows.
@@ -111,6 +125,8 @@ void settle_code_types(const Model& model, const GivenTypes& given, Recipe* reci
 
 Result<Json> quantize_model(QuantizeJob job) {
   const auto start = Clock::now();
+  std::optional<AnonymousPeak> anonymous;
+  if (job.max_ram > 0) anonymous.emplace();
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(job.model));
   settle_code_types(*source, job.given, &job.recipe);
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
@@ -118,7 +134,8 @@ Result<Json> quantize_model(QuantizeJob job) {
   Calibration calibration;
   COLDPRESS_ASSIGN_OR_RETURN(calibration.imatrix,
                              read_imatrix_for(*model, job.imatrix, &job.recipe));
-  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, job.recipe, job.threads));
+  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
+                             make_plan(*model, job.recipe, job.threads, job.max_ram));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, job.target, job.out));
   COLDPRESS_ASSIGN_OR_RETURN(const ExportRequest request, export_request(job, *model, plan));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
@@ -126,6 +143,9 @@ Result<Json> quantize_model(QuantizeJob job) {
     COLDPRESS_ASSIGN_OR_RETURN(
         calibration.windows, read_windows(job.model, job.tokenizer_pre, job.recipe, job.find_text));
   }
+  COLDPRESS_ASSIGN_OR_RETURN(const std::optional<SpillFolder> spill, open_spill(job, plan.memory));
+  const RunMemory memory = run_memory(plan.memory, spill ? *spill : main_memory());
+  trim_heap();  // of the tokenizer's
 
   ThreadPool pool(job.threads);
   COLDPRESS_RETURN_IF_ERROR(model->learn(calibration.windows, pool));
@@ -142,12 +162,13 @@ Result<Json> quantize_model(QuantizeJob job) {
     hooks.progress = [&](const Progress& p) { is_stopped = is_stopped || !job.progress(p); };
   }
   COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
-                             press_model(job, *model, plan, calibration, hooks, pool));
+                             press_model(job, *model, plan, calibration, hooks, pool, memory));
   if (is_stopped) return stopped();
 
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  Json manifest = make_manifest(*model, plan, calibration.windows, report,
-                                {job.version, job.threads, peak_rss_bytes(), seconds});
+  Json manifest = make_manifest(
+      *model, plan, calibration.windows, report,
+      {job.version, job.threads, peak_rss_bytes(), seconds, anonymous ? anonymous->bytes() : 0});
   if (calibration.imatrix) {
     manifest["calibration"] = imatrix_json(*calibration.imatrix, job.imatrix);
     manifest["flops"]["forward"] = manifest["flops"]["gram"] = 0;
