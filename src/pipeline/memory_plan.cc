@@ -21,9 +21,9 @@ constexpr auto kF32 = static_cast<int64_t>(sizeof(float));
 constexpr auto kF64 = static_cast<int64_t>(sizeof(double));
 
 // What the program holds whatever the model is: measured, docs/memory.md.
-constexpr int64_t kProgram = 24'000'000;
-constexpr int64_t kPerThread = 12'000'000;     // BLAS's packed panels, stacks
-constexpr int64_t kProgramFiles = 24'000'000;  // pages of the program and its libraries
+constexpr int64_t kProgram = 20'000'000;
+constexpr int64_t kPerThread = 9'000'000;      // BLAS's packed panels, stacks
+constexpr int64_t kProgramFiles = 18'000'000;  // pages of the program and its libraries
 
 enum Kind { kActivations, kSums, kWeights, kScratch };
 
