@@ -3,11 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <limits>
+#include <string>
 
 #include "base/view.h"
-#include "tests/io/test_files.h"
 
 namespace coldpress {
 namespace {
@@ -15,8 +16,23 @@ namespace {
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
 
+// A folder on a disk, beside the tests: the one for temporary files may be in memory.
+class DiskFolder {
+ public:
+  DiskFolder() {
+    std::string name = (fs::current_path() / "spill-test-XXXXXX").string();
+    path_ = ::mkdtemp(name.data());
+  }
+  ~DiskFolder() { fs::remove_all(path_); }
+  const fs::path& path() const { return path_; }
+  fs::path operator/(const std::string& name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
 TEST(SpillFolder, GivesZeroedPagesThatKeepValues) {
-  const TempFolder folder;
+  const DiskFolder folder;
   const auto memory = SpillFolder::open(folder.path(), 1 << 20);
   ASSERT_TRUE(memory.ok()) << memory.status().message();
   Result<MatrixF> made = MatrixF::create(300, 700, *memory);
@@ -29,7 +45,7 @@ TEST(SpillFolder, GivesZeroedPagesThatKeepValues) {
 }
 
 TEST(SpillFolder, LeavesNothingToSee) {
-  const TempFolder folder;
+  const DiskFolder folder;
   const auto memory = SpillFolder::open(folder.path(), 0);
   ASSERT_TRUE(memory.ok());
   const auto m = MatrixF::create(10, 10, *memory);
@@ -38,13 +54,13 @@ TEST(SpillFolder, LeavesNothingToSee) {
 }
 
 TEST(SpillFolder, RefusesAFolderThatIsNotThere) {
-  const TempFolder folder;
+  const DiskFolder folder;
   EXPECT_THAT(SpillFolder::open(folder / "missing", 0).status().message(),
               HasSubstr("does not exist"));
 }
 
 TEST(SpillFolder, RefusesMoreThanIsFree) {
-  const TempFolder folder;
+  const DiskFolder folder;
   EXPECT_THAT(
       SpillFolder::open(folder.path(), std::numeric_limits<uint64_t>::max()).status().message(),
       HasSubstr("--work-dir"));
