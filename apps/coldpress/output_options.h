@@ -12,4 +12,7 @@ void add_split_option(CLI::App& verb, uint64_t& bytes);
 // --shard-size likewise.
 void add_shard_option(CLI::App& verb, uint64_t& bytes);
 
+// --max-ram likewise.
+void add_max_ram_option(CLI::App& verb, uint64_t& bytes);
+
 }  // namespace coldpress::cli

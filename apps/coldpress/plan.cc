@@ -14,6 +14,8 @@
 #include "format_options.h"
 #include "io/json.h"
 #include "io/toml.h"
+#include "output_options.h"
+#include "pipeline/memory_plan.h"
 #include "pipeline/plan_codes.h"
 #include "press_options.h"
 #include "terminal.h"
@@ -49,6 +51,25 @@ Result<std::string> describe_texts(const std::string& calibration) {
   return text;
 }
 
+// What the run takes, and with a ceiling, what that costs.
+std::string memory_text(const MemoryPlan& memory) {
+  const auto size = [](int64_t bytes) { return human_bytes(static_cast<double>(bytes)); };
+  std::string text = fmt::format("memory: about {} at the peak", size(memory.without_ceiling));
+  if (memory.max_ram == 0) {
+    return text + fmt::format(" ({}); --max-ram can bring it down to {}\n", memory.at_peak,
+                              size(memory.least));
+  }
+  text +=
+      fmt::format(" without a ceiling\nmemory below --max-ram {}: about {} at the peak ({}), ",
+                  size(static_cast<int64_t>(memory.max_ram)), size(memory.peak), memory.at_peak);
+  if (memory.spilled_kinds == 0) return text + "nothing on disk\n";
+  text += fmt::format("{} on disk:", size(memory.spilled_peak));
+  for (int64_t i = 0; i < memory.spilled_kinds; ++i) {
+    text += fmt::format("{} {}", i == 0 ? "" : ",", kSpillable[static_cast<std::size_t>(i)]);
+  }
+  return text + "\n";
+}
+
 void print_plan(const Plan& plan, const std::string& text) {
   std::vector<std::vector<std::string>> table = {
       {"tensor", "shape", "action", "from", "to", "bytes", "bits", "input or reason"}};
@@ -73,8 +94,7 @@ void print_plan(const Plan& plan, const std::string& text) {
   const std::string& format = plan.recipe.code_format;
   fmt::print("output: {} of tensors, stored as {}\n", human_bytes(static_cast<double>(bytes)),
              format.empty() ? dtype_name(plan.recipe.dense_type) : std::string_view(format));
-  fmt::print("memory: about {} at the peak\n",
-             human_bytes(static_cast<double>(plan.predicted_peak_bytes)));
+  fmt::print("{}", memory_text(plan.memory));
   fmt::print("calibration: {} windows of {} tokens ({})\n", plan.recipe.samples, plan.recipe.seqlen,
              text);
   fmt::print("recipe, for --recipe:\n{}\n", to_toml(recipe_to_json(plan.recipe)));
@@ -89,8 +109,9 @@ Status run_plan_verb(PressOptions options) {
                              open_transformed(*source, options.recipe));
   COLDPRESS_ASSIGN_OR_RETURN(const std::optional<Imatrix> imatrix,
                              read_imatrix_option(*model, options));
-  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
-                             make_plan(*model, options.recipe, thread_count(options.threads)));
+  COLDPRESS_ASSIGN_OR_RETURN(
+      const Plan plan,
+      make_plan(*model, options.recipe, thread_count(options.threads), options.max_ram));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, options.target, {}));
   if (!options.tokenizer_pre.empty()) {
     COLDPRESS_RETURN_IF_ERROR(check_pre_tokenizer_name(options.tokenizer_pre, "--tokenizer-pre"));
@@ -136,6 +157,7 @@ void add_plan(CLI::App& app, Run& run) {
   auto options = std::make_shared<PressOptions>();
   add_press_options(*verb, *options);
   add_imatrix_option(*verb, *options);
+  add_max_ram_option(*verb, options->max_ram);
   add_format_options(*verb, *options);
   auto types = std::make_shared<TypeOptions>();
   add_type_options(*verb, *types);

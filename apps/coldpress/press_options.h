@@ -25,6 +25,8 @@ struct PressOptions {
   std::string tokenizer_pre;  // empty: what the model says
   uint64_t split_bytes = 0;   // quantize only
   uint64_t shard_bytes = 0;   // likewise
+  uint64_t max_ram = 0;       // 0: no ceiling
+  std::string work_dir;       // quantize only; empty: beside the output
   int threads = 0;            // 0: all cores
   bool json = false;
   Recipe recipe;

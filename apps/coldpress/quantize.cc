@@ -44,9 +44,12 @@ void print_summary(const Json& manifest, const std::string& out) {
   const auto part = [&seconds](const char* key) {
     return human_seconds(seconds[key].get<double>());
   };
-  fmt::print("time: {} (forward {}, Grams {}, solving {}, writing {}); peak memory {}\n",
+  const Json& memory = manifest["memory"];
+  const bool capped = memory.contains("peak_anonymous_bytes");
+  const Json& peak = capped ? memory["peak_anonymous_bytes"] : manifest["peak_rss_bytes"];
+  fmt::print("time: {} (forward {}, Grams {}, solving {}, writing {}); peak memory {}{}\n",
              part("command"), part("forward"), part("gram"), part("solve"), part("write"),
-             human_bytes(manifest["peak_rss_bytes"].get<double>()));
+             human_bytes(peak.get<double>()), capped ? ", files' pages not counted" : "");
 }
 
 }  // namespace
@@ -64,6 +67,8 @@ Result<Json> press_to_file(const PressOptions& options, Comm* comm) {
   job.target = options.target;
   job.given = options.given;
   job.threads = thread_count(options.threads);
+  job.max_ram = options.max_ram;
+  job.work_dir = options.work_dir;
   job.version = COLDPRESS_VERSION;
   job.recipe = options.recipe;
   job.comm = comm;
@@ -108,6 +113,10 @@ void add_quantize(CLI::App& app, Run& run) {
       ->required();
   add_split_option(*verb, options->split_bytes);
   add_shard_option(*verb, options->shard_bytes);
+  add_max_ram_option(*verb, options->max_ram);
+  verb->add_option(
+      "--work-dir", options->work_dir,
+      "Folder on a disk for what does not fit below --max-ram (default: the output's)");
   verb->callback([=, &run] {
     if (!types->mix.mix.empty()) options->recipe.types = types->mix;
     note_given_types(*verb, *options);

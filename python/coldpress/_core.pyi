@@ -30,6 +30,8 @@ class QuantizeOptions:
     dense_type: str
     split_bytes: int
     shard_bytes: int
+    max_ram: int
+    work_dir: str
     format: str
     quantize_head: bool
     target: str

@@ -49,6 +49,8 @@ def quantize(
     allow_fallback: bool = False,
     split_max_bytes: int = 0,
     shard_bytes: int = 0,
+    max_ram: int = 0,
+    work_dir: str = "",
     tokenizer_pre: str = "",
     threads: int = 0,
     progress: Optional[Progress] = None,
@@ -62,7 +64,8 @@ def quantize(
     the options of the command line (README.md), those of method and grid as in solve().
     dense_type and scale_type are "f16", but for a `format` of codes the source's own, unless given.
     split_max_bytes: GGUF, bytes of tensors per file; 0 for one file. shard_bytes: the same of folders;
-    0 for the source's shards.
+    0 for the source's shards. max_ram: a ceiling of anonymous memory in bytes; 0 for none. What does not
+    fit is kept on disk, in work_dir or beside the output.
 
     progress(done, total, tensor, mean_error) is called after every linear. What it raises stops the
     run, as Ctrl-C does; nothing is then left under the name of `out`.
@@ -93,6 +96,8 @@ def quantize(
         tensor_parallel=tp,
         split_bytes=split_max_bytes,
         shard_bytes=shard_bytes,
+        max_ram=max_ram,
+        work_dir=os.fspath(work_dir),
         tokenizer_pre=tokenizer_pre,
         type=type or "",
         pure=pure,

@@ -146,6 +146,8 @@ void define_options(py::module_& m) {
       .def_readwrite("dense_type", &QuantizeOptions::dense_type)
       .def_readwrite("split_bytes", &QuantizeOptions::split_bytes)
       .def_readwrite("shard_bytes", &QuantizeOptions::shard_bytes)
+      .def_readwrite("max_ram", &QuantizeOptions::max_ram)
+      .def_readwrite("work_dir", &QuantizeOptions::work_dir)
       .def_readwrite("format", &QuantizeOptions::format)
       .def_readwrite("quantize_head", &QuantizeOptions::quantize_head)
       .def_readwrite("target", &QuantizeOptions::target)

@@ -8,8 +8,11 @@
 #include <memory>
 #include <new>
 #include <type_traits>
+#include <utility>
 
 #include "base/check.h"
+#include "base/memory.h"
+#include "base/status.h"
 
 namespace coldpress {
 
@@ -36,19 +39,34 @@ struct View2 {
   View2 row_range(int64_t row0, int64_t r) const { return block(row0, 0, r, cols); }
 };
 
-// Owns rows x cols values, contiguous, 64-byte aligned, zeroed. Movable; copying is explicit.
+// Owns rows x cols values, contiguous, 64-byte aligned, zeroed. Movable; copying is explicit. A
+// large one has pages of its own, so that its memory goes back to the system with it.
 template <typename T>
 class Matrix {
  public:
   Matrix() = default;
   Matrix(int64_t rows, int64_t cols) : rows_(rows), cols_(cols) {
-    COLDPRESS_CHECK(rows >= 0 && cols >= 0);
-    const std::size_t bytes =
-        ((static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols) * sizeof(T)) + 63) / 64 *
-        64;
-    data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes == 0 ? 64 : bytes)));
+    const std::size_t bytes = bytes_of(rows, cols);
+    if (bytes >= kOwnPages) {
+      Result<void*> pages = main_memory().map(bytes);
+      if (!pages.ok()) throw std::bad_alloc();
+      data_ = {static_cast<T*>(*pages), Release{bytes}};
+      return;
+    }
+    data_.reset(static_cast<T*>(std::aligned_alloc(64, bytes)));
     if (data_ == nullptr) throw std::bad_alloc();
     std::memset(static_cast<void*>(data_.get()), 0, bytes);
+  }
+  // In pages of `memory`, whose errors it passes on.
+  static Result<Matrix> create(int64_t rows, int64_t cols, const Memory& memory) {
+    if (&memory == &main_memory()) return Matrix(rows, cols);
+    const std::size_t bytes = bytes_of(rows, cols);
+    COLDPRESS_ASSIGN_OR_RETURN(void* pages, memory.map(bytes));
+    Matrix m;
+    m.data_ = {static_cast<T*>(pages), Release{bytes}};
+    m.rows_ = rows;
+    m.cols_ = cols;
+    return m;
   }
 
   Matrix clone() const {
@@ -71,11 +89,25 @@ class Matrix {
   View2<const T> view() const { return {data(), rows_, cols_}; }
 
  private:
-  struct Free {
-    void operator()(T* p) const { std::free(p); }
+  static constexpr std::size_t kOwnPages = std::size_t{4} << 20;  // smaller: the C library's heap
+  static std::size_t bytes_of(int64_t rows, int64_t cols) {
+    COLDPRESS_CHECK(rows >= 0 && cols >= 0);
+    const std::size_t bytes =
+        static_cast<std::size_t>(rows) * static_cast<std::size_t>(cols) * sizeof(T);
+    return bytes == 0 ? 64 : (bytes + 63) / 64 * 64;
+  }
+  struct Release {
+    std::size_t mapped = 0;  // 0: from the heap
+    void operator()(T* p) const {
+      if (mapped > 0) {
+        unmap_pages(static_cast<void*>(p), mapped);
+      } else {
+        std::free(p);
+      }
+    }
   };
   static_assert(std::is_trivially_copyable_v<T>);
-  std::unique_ptr<T, Free> data_;
+  std::unique_ptr<T, Release> data_;
   int64_t rows_ = 0;
   int64_t cols_ = 0;
 };

@@ -76,8 +76,10 @@ class Turnstile {
   int64_t next_ = 0;
 };
 
-void fit(MatrixF& m, int64_t rows, int64_t cols) {
-  if (m.rows() != rows || m.cols() != cols) m = MatrixF(rows, cols);
+Status fit(MatrixF& m, int64_t rows, int64_t cols, const Memory& memory = main_memory()) {
+  if (m.rows() == rows && m.cols() == cols) return {};
+  COLDPRESS_ASSIGN_OR_RETURN(m, MatrixF::create(rows, cols, memory));
+  return {};
 }
 
 // b <- b - a.
@@ -117,10 +119,12 @@ class RowGram {
 }  // namespace
 
 CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWindows& windows,
-                                         ThreadPool& pool, bool follow_source, Comm* comm)
+                                         ThreadPool& pool, bool follow_source,
+                                         const StreamerMemory& memory, Comm* comm)
     : windows_(windows),
       pool_(pool),
       comm_(comm != nullptr ? *comm : alone_),
+      memory_(memory),
       hidden_(model.config().hidden),
       widest_tap_(widest_tap(model)),
       scratch_(static_cast<std::size_t>(pool.threads())) {
@@ -142,7 +146,9 @@ Status CalibrationStreamer::share_windows() {
 
 Status CalibrationStreamer::embed_into(ActivationStore& store, const HeadWeights& head) {
   COLDPRESS_RETURN_IF_ERROR(share_windows());
-  store = ActivationStore(share_.own_windows(), windows_.length, hidden_, widest_tap_);
+  COLDPRESS_ASSIGN_OR_RETURN(
+      store, ActivationStore::create(share_.own_windows(), windows_.length, hidden_, widest_tap_,
+                                     *memory_.activations));
   FirstError error;
   pool_.for_each(share_.own_windows(), [&](int64_t w, int worker) {
     error.note(w, runners_[static_cast<std::size_t>(worker)].embed(
@@ -157,40 +163,44 @@ Status CalibrationStreamer::embed_source(const HeadWeights& head) {
   return embed_into(*source_, head);
 }
 
-void CalibrationStreamer::add_window(const Measure& measure, int64_t w, Scratch& scratch) {
+Status CalibrationStreamer::add_window(const Measure& measure, int64_t w, Scratch& scratch) {
   const int64_t n = measure.width / measure.slots;
   ShardSums& sums = scratch.sums[measure.drift ? static_cast<std::size_t>(w % 2) : 0];
   const float beta = sums.windows++ == 0 ? 0.0F : 1.0F;
   const View2<const float> rows(scratch.tap.data(), windows_.length * measure.slots, n);
-  fit(sums.gram, n, n);
+  COLDPRESS_RETURN_IF_ERROR(fit(sums.gram, n, n, *memory_.scratch));
   syrk_lower(1.0F, rows, beta, sums.gram.view());
   if (measure.drift) {
-    fit(sums.input, n, n);
+    COLDPRESS_RETURN_IF_ERROR(fit(sums.input, n, n, *memory_.scratch));
     subtract(scratch.tap.view(), scratch.source.view());
     gemm(Trans::kYes, Trans::kNo, 1.0F, scratch.source.view(), rows, beta, sums.input.view());
   }
   if (measure.residual_drift) {
     const View2<float> source = source_->residual(w);
-    fit(scratch.residual, source.rows, source.cols);
-    fit(sums.residual, source.cols, n);
+    COLDPRESS_RETURN_IF_ERROR(fit(scratch.residual, source.rows, source.cols));
+    COLDPRESS_RETURN_IF_ERROR(fit(sums.residual, source.cols, n, *memory_.scratch));
     std::copy_n(source.data, source.rows * source.cols, scratch.residual.data());
     subtract(store_.residual(w), scratch.residual.view());
     gemm(Trans::kYes, Trans::kNo, 1.0F, scratch.residual.view(), rows, beta, sums.residual.view());
   }
+  return {};
 }
 
-TapSums CalibrationStreamer::start_sums(const Measure& measure) const {
+Result<TapSums> CalibrationStreamer::start_sums(const Measure& measure) const {
   const int64_t n = measure.width / measure.slots;
-  const int64_t rows = windows_.length * measure.slots;
+  const Memory& memory = *memory_.sums;
   TapSums sums;
-  sums.gram = Gram(n);
+  if (n == 0) return sums;
+  const int64_t rows = windows_.length * measure.slots;
+  COLDPRESS_ASSIGN_OR_RETURN(sums.gram, Gram::create(n, memory));
   sums.gram.count(windows_.count() * rows);
   for (std::size_t i = 0; i < sums.drift.halves.size() && measure.drift; ++i) {
     DriftHalf& half = sums.drift.halves[i];
-    half.gram = Gram(n);
+    COLDPRESS_ASSIGN_OR_RETURN(half.gram, Gram::create(n, memory));
     half.gram.count((windows_.count() + (i == 0 ? 1 : 0)) / 2 * rows);
-    half.input = MatrixD(n, n);
-    if (measure.residual_drift) half.residual = MatrixD(hidden_, n);
+    COLDPRESS_ASSIGN_OR_RETURN(half.input, MatrixD::create(n, n, memory));
+    if (!measure.residual_drift) continue;
+    COLDPRESS_ASSIGN_OR_RETURN(half.residual, MatrixD::create(hidden_, n, memory));
   }
   return sums;
 }
@@ -223,7 +233,7 @@ Status CalibrationStreamer::merge_turn(std::span<const std::array<ShardSums, 2>*
 Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill& fill,
                                               const Fill& fill_source) {
   const int64_t width = measure.width;
-  TapSums sums = start_sums(measure);
+  COLDPRESS_ASSIGN_OR_RETURN(TapSums sums, start_sums(measure));
   FirstError error;
   Turnstile turnstile;
   std::vector<const std::array<ShardSums, 2>*> turn;  // whoever is in the turnstile has it
@@ -231,23 +241,26 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
   pool_.for_each(share_.own_shards(), [&](int64_t shard, int worker) {
     const auto at = static_cast<std::size_t>(worker);
     Scratch& s = scratch_[at];
-    fit(s.tap, windows_.length, width);
-    if (source_) fit(s.source, windows_.length, width);
+    Status status = fit(s.tap, windows_.length, width);
+    if (status.ok() && source_) status = fit(s.source, windows_.length, width);
     for (ShardSums& half : s.sums) half.windows = 0;
     const int64_t first = shard * kWindowsPerShard;
     const int64_t last = std::min(share_.own_windows(), first + kWindowsPerShard);
-    for (int64_t w = first; w < last; ++w) {
+    for (int64_t w = first; w < last && status.ok(); ++w) {
       const double start = now();
       const View2<float> none;  // of the last stage, which ends in no tap
-      error.note(shard, fill(runners_[at], w, width > 0 ? s.tap.view() : none));
-      if (fill_source) {
-        error.note(shard, fill_source(source_runners_[at], w, width > 0 ? s.source.view() : none));
+      status = fill(runners_[at], w, width > 0 ? s.tap.view() : none);
+      if (status.ok() && fill_source) {
+        status = fill_source(source_runners_[at], w, width > 0 ? s.source.view() : none);
       }
       const double middle = now();
-      if (width > 0) add_window(measure, w, s);
+      if (status.ok() && width > 0) status = add_window(measure, w, s);
+      store_.after(w);
+      if (source_) source_->after(w);
       spent[at].forward += middle - start;
       spent[at].gram += now() - middle;
     }
+    error.note(shard, status);
     if (width == 0) return;
     const double start = now();
     int64_t end = shard;  // of the turn
@@ -262,6 +275,7 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
     turnstile.wait_for(end);  // the sums are in use until then
     spent[at].gram += now() - start;
   });
+  for (Scratch& s : scratch_) s = {};  // solvers need the room
   for (const StreamTimes& t : spent) {
     times_.forward += t.forward;
     times_.gram += t.gram;
@@ -274,6 +288,7 @@ Status CalibrationStreamer::run_window(StageRunner& runner, const BlockWeights& 
                                        int stage, int64_t previous_width, ActivationStore& store,
                                        int64_t w, bool rounded, View2<float> tap) {
   const View2<float> stored = store.tap(w, previous_width);
+  store.before(w + 1, previous_width);
   const auto previous = previous_width > 0 ? View2<const float>(stored) : View2<const float>();
   COLDPRESS_RETURN_IF_ERROR(
       rounded ? runner.run(weights, block, stage, store.residual(w), previous, tap)
@@ -452,14 +467,28 @@ Result<std::vector<Gram>> CalibrationStreamer::expert_grams(const Tap& tap, int6
   return grams;
 }
 
-int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads,
-                       bool follow_source) {
-  const int64_t widest = widest_tap(model);
+StreamerBytes streamer_bytes(const Model& model, const Tap* tap, int64_t windows, int64_t length,
+                             int threads, bool follow_source) {
+  const auto f32 = static_cast<int64_t>(sizeof(float));
+  const auto f64 = static_cast<int64_t>(sizeof(double));
+  const int64_t hidden = model.config().hidden;
   const int64_t streams = follow_source ? 2 : 1;
-  return streams *
-         (ActivationStore::bytes(windows, length, model.config().hidden, widest) +
-          threads * (length * widest + widest * widest) * static_cast<int64_t>(sizeof(float)) +
-          widest * widest * static_cast<int64_t>(sizeof(double)));
+  StreamerBytes bytes;
+  bytes.activations = streams * static_cast<int64_t>(ActivationStore::bytes(windows, length, hidden,
+                                                                            widest_tap(model)));
+  if (tap == nullptr) return bytes;
+  const bool drift = follow_source && !tap->by_expert;
+  const bool residual = drift && tap->adds_to_residual;
+  const int64_t n = tap->width / tap->slots();
+  const int64_t busy =
+      std::min<int64_t>(threads, (windows + kWindowsPerShard - 1) / kWindowsPerShard);
+  // Of one half, or of all windows where drift is not measured.
+  const int64_t sum = n * n + (drift ? n * n : 0) + (residual ? hidden * n : 0);
+  const int64_t halves = drift ? std::min<int64_t>(2, windows) : 1;
+  bytes.sums = f64 * (drift ? n * n + 2 * sum : sum);
+  bytes.scratch = f32 * busy * halves * sum;
+  bytes.windows = f32 * busy * length * (streams * tap->width + (residual ? hidden : 0));
+  return bytes;
 }
 
 }  // namespace coldpress

@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "base/memory.h"
 #include "calibration/activation_store.h"
 #include "calibration/gram_source.h"
 #include "calibration/shard_share.h"
@@ -22,13 +23,21 @@
 
 namespace coldpress {
 
+// What the streamer's large buffers are made of.
+struct StreamerMemory {
+  const Memory* activations = &main_memory();  // the stores
+  const Memory* sums = &main_memory();         // of a tap, fp64
+  const Memory* scratch = &main_memory();      // of workers: the shards' sums, fp32
+};
+
 class CalibrationStreamer final : public GramSource {
  public:
   // Keeps references to all of them; they must outlive it. With `follow_source`, the windows run
   // through the unquantised model as well, and taps come with their drift. `comm`: the ranks that
   // share the windows, of which each has all; null: this process runs them alone.
   CalibrationStreamer(const Model& model, const CalibrationWindows& windows, ThreadPool& pool,
-                      bool follow_source = false, Comm* comm = nullptr);
+                      bool follow_source = false, const StreamerMemory& memory = {},
+                      Comm* comm = nullptr);
 
   int home() const override { return share_.home(); }
   bool follows_source() const override { return source_.has_value(); }
@@ -78,6 +87,7 @@ class CalibrationStreamer final : public GramSource {
   ThreadPool& pool_;
   LocalComm alone_;
   Comm& comm_;
+  StreamerMemory memory_;
   int64_t hidden_;
   int64_t widest_tap_;
   // Filled by embed(). From there on windows are counted among those of this rank.
@@ -103,8 +113,8 @@ class CalibrationStreamer final : public GramSource {
   using Fill = std::function<Status(StageRunner& runner, int64_t w, View2<float> tap)>;
   // `fill_source`: the same in the unquantised model; empty where it is not followed.
   Result<TapSums> sum_gram(const Measure& measure, const Fill& fill, const Fill& fill_source);
-  void add_window(const Measure& measure, int64_t w, Scratch& scratch);
-  TapSums start_sums(const Measure& measure) const;
+  Result<TapSums> start_sums(const Measure& measure) const;
+  Status add_window(const Measure& measure, int64_t w, Scratch& scratch);
   // Adds the sums of a turn of this rank, which ends with shard `last`, in order.
   Status merge_turn(std::span<const std::array<ShardSums, 2>* const> turn, int64_t last,
                     TapSums* sums);
@@ -122,8 +132,15 @@ class CalibrationStreamer final : public GramSource {
                 const std::function<void(const float* row)>& row);
 };
 
-// Peak bytes of the streamer beyond the weights, for the plan.
-int64_t streamer_bytes(const Model& model, int64_t windows, int64_t length, int threads,
-                       bool follow_source);
+// Bytes of its large buffers, for the plan.
+struct StreamerBytes {
+  int64_t activations = 0;
+  int64_t sums = 0;     // of the tap in work
+  int64_t scratch = 0;  // likewise: shards' sums of all workers
+  int64_t windows = 0;  // likewise: the rows that workers have at hand
+};
+// `tap`: null where there is none.
+StreamerBytes streamer_bytes(const Model& model, const Tap* tap, int64_t windows, int64_t length,
+                             int threads, bool follow_source);
 
 }  // namespace coldpress

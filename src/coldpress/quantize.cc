@@ -29,6 +29,8 @@ Result<std::string> quantize(const std::string& model, const std::string& out,
   job.tokenizer_pre = options.tokenizer_pre;
   job.split_bytes = options.split_bytes;
   job.shard_bytes = options.shard_bytes;
+  job.max_ram = options.max_ram;
+  job.work_dir = options.work_dir;
   job.given = {!options.dense_type.empty(), !options.method.scale_type.empty()};
   COLDPRESS_ASSIGN_OR_RETURN(job.target, target_of(options));
   job.version = version();

@@ -49,6 +49,11 @@ struct QuantizeOptions {
   std::string token_embedding_type = {};
   bool allow_fallback = false;
   int threads = 0;  // 0: all cores; the result does not depend on it
+  // Ceiling of anonymous memory, in bytes; 0: none. What does not fit is kept in files without
+  // names in `work_dir`, or beside the output where that is empty. The result does not depend on
+  // it.
+  uint64_t max_ram = 0;
+  std::string work_dir = {};
   // Called from the calling thread; false stops the run, which is then an error. May be empty.
   std::function<bool(const QuantizeProgress&)> progress = {};
 };

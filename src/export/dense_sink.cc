@@ -89,6 +89,7 @@ Status DenseSink::finish(const MakeManifest& make_manifest) {
     if (tensor.how == OutputTensor::How::kQuantised) continue;
     COLDPRESS_ASSIGN_OR_RETURN(const auto bytes, stored_bytes(model_, tensor, buffer_));
     COLDPRESS_RETURN_IF_ERROR(write(tensor, bytes));
+    drop_source(model_, tensor);
   }
   COLDPRESS_RETURN_IF_ERROR(seal(make_manifest()));
   COLDPRESS_RETURN_IF_ERROR(audit());

@@ -300,6 +300,7 @@ Status FolderSink::audit_part(const CodedPart& part, int64_t rows,
                     "or the memory of this machine may be failing",
                     name_, part.name));
   }
+  drop_mapped(stored->data.data(), stored->data.size());
   bool good = true;
   if (part.holds == CodedPart::Holds::kScales) {
     std::vector<float> scales(stored->data.size() /

@@ -205,6 +205,11 @@ Result<std::span<const std::byte>> stored_bytes(const Model& model, const Output
   return std::span<const std::byte>(buffer);
 }
 
+void drop_source(const Model& model, const OutputTensor& tensor) {
+  const SourceTensor* source = model.find(tensor.source);
+  if (source != nullptr) drop_mapped(source->data.data(), source->data.size());
+}
+
 namespace {
 
 // Packed rows in the order in which they are stored.

@@ -65,6 +65,8 @@ int64_t source_row(const OutputTensor& tensor, int64_t r);
 // The bytes to store for a tensor that was not quantised: the source's own, or `buffer` filled.
 Result<std::span<const std::byte>> stored_bytes(const Model& model, const OutputTensor& tensor,
                                                 std::vector<std::byte>& buffer);
+// The pages of those bytes in the source's file leave memory.
+void drop_source(const Model& model, const OutputTensor& tensor);
 // The bytes to store for a quantised tensor; CHECKs that they decode to its values.
 void encode_exact(const OutputTensor& tensor, const PressedTensor& pressed,
                   std::vector<std::byte>& buffer);

@@ -46,12 +46,12 @@ Status verify_tensor(const std::string& name, const Model& written, const Model&
   }
   std::vector<std::byte> buffer;
   COLDPRESS_ASSIGN_OR_RETURN(const auto expected, stored_bytes(source, tensor, buffer));
-  if (stored->data.size() != expected.size() ||
-      (!expected.empty() &&
-       std::memcmp(stored->data.data(), expected.data(), expected.size()) != 0)) {
-    return differs(name, tensor, "as the source's bytes");
-  }
-  return {};
+  const bool same =
+      stored->data.size() == expected.size() &&
+      (expected.empty() || std::memcmp(stored->data.data(), expected.data(), expected.size()) == 0);
+  drop_mapped(stored->data.data(), stored->data.size());
+  drop_source(source, tensor);
+  return same ? Status() : differs(name, tensor, "as the source's bytes");
 }
 
 }  // namespace

@@ -4,6 +4,12 @@
 
 namespace coldpress {
 
+Result<Gram> Gram::create(int64_t n, const Memory& memory) {
+  Gram gram;
+  COLDPRESS_ASSIGN_OR_RETURN(gram.sum_, MatrixD::create(n, n, memory));
+  return gram;
+}
+
 Gram Gram::diagonal(std::span<const double> sums, int64_t tokens) {
   Gram gram(static_cast<int64_t>(sums.size()));
   for (int64_t i = 0; i < gram.n(); ++i) {

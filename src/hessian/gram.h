@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <span>
 
+#include "base/memory.h"
+#include "base/status.h"
 #include "base/view.h"
 
 namespace coldpress {
@@ -16,6 +18,7 @@ class Gram {
  public:
   Gram() = default;
   explicit Gram(int64_t n) : sum_(n, n) {}
+  static Result<Gram> create(int64_t n, const Memory& memory);
 
   // Of `tokens` tokens of which only each input's own sum of squares is known.
   static Gram diagonal(std::span<const double> sums, int64_t tokens);

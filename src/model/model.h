@@ -27,6 +27,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/memory.h"
 #include "base/status.h"
 #include "base/view.h"
 #include "model/config.h"
@@ -115,15 +116,19 @@ class Model {
 
   // Decodes a tensor to fp32; 1-D tensors become one row, a linear is (out, in) however the
   // source stores it, and 3-D tensors of experts are (experts * out, in). NaN and infinity are
-  // errors.
-  virtual Result<MatrixF> load(const std::string& tensor_name) const = 0;
+  // errors. The result is in `memory`, and so is all of that size on the way to it.
+  virtual Result<MatrixF> load(const std::string& tensor_name, const Memory& memory) const = 0;
+  Result<MatrixF> load(const std::string& tensor_name) const {
+    return load(tensor_name, main_memory());
+  }
 };
 
 // The weights of one block in fp32, by role. The pipeline overwrites a linear with its quantised
 // values before the next stage runs. Norm gains are the effective ones (norm_weight_offset added).
 class BlockWeights {
  public:
-  static Result<BlockWeights> load(const Model& model, int block);
+  static Result<BlockWeights> load(const Model& model, int block,
+                                   const Memory& memory = main_memory());
   // (out, in); fails a CHECK for a role that the block lacks.
   View2<float> linear(const std::string& role);
   View2<const float> linear(const std::string& role) const;
@@ -143,7 +148,10 @@ class BlockWeights {
 // The weights outside the blocks that the forward pass needs.
 class HeadWeights {
  public:
-  static Result<HeadWeights> load(const Model& model);
+  // What the parts of the forward pass outside the blocks read.
+  enum class Part { kAll, kEmbedding, kFinalNorm };
+  static Result<HeadWeights> load(const Model& model, Part part = Part::kAll,
+                                  const Memory& memory = main_memory());
   // Replaces a matrix that is there; `value` has its shape.
   void replace(const std::string& role, MatrixF value);
   const MatrixF* find(

@@ -53,8 +53,8 @@ std::string shape_text(const std::vector<int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
-MatrixF transposed(const MatrixF& m) {
-  MatrixF t(m.cols(), m.rows());
+Result<MatrixF> transposed(const MatrixF& m, const Memory& memory) {
+  COLDPRESS_ASSIGN_OR_RETURN(MatrixF t, MatrixF::create(m.cols(), m.rows(), memory));
   for (int64_t i = 0; i < t.rows(); ++i) {
     for (int64_t j = 0; j < t.cols(); ++j) t(i, j) = m(j, i);
   }
@@ -104,7 +104,8 @@ class SourceModel final : public Model {
   }
   std::vector<Tap> taps(int block) const override;
   std::optional<std::string> role_tensor(std::string_view role, int block) const override;
-  Result<MatrixF> load(const std::string& tensor_name) const override;
+  using Model::load;
+  Result<MatrixF> load(const std::string& tensor_name, const Memory& memory) const override;
 
  private:
   // The name a role's tensor has in this source, under any of its spellings.
@@ -383,7 +384,7 @@ std::vector<Tap> SourceModel::taps(int block) const {
   return taps;
 }
 
-Result<MatrixF> SourceModel::load(const std::string& tensor_name) const {
+Result<MatrixF> SourceModel::load(const std::string& tensor_name, const Memory& memory) const {
   const auto it = index_.find(tensor_name);
   if (it == index_.end()) {
     return not_found(fmt::format("{}: no tensor {}", path_.string(), show_name(tensor_name)));
@@ -398,12 +399,13 @@ Result<MatrixF> SourceModel::load(const std::string& tensor_name) const {
   // The readers have checked the shape against the bytes in the file, so this is bounded by them.
   int64_t rows = 1;
   for (std::size_t i = 0; i + 1 < tensor.shape.size(); ++i) rows *= tensor.shape[i];
-  MatrixF matrix(rows, tensor.shape.back());
+  COLDPRESS_ASSIGN_OR_RETURN(MatrixF matrix, MatrixF::create(rows, tensor.shape.back(), memory));
   const std::span<float> out(matrix.data(), static_cast<std::size_t>(matrix.size()));
   if (codec.unpack) COLDPRESS_RETURN_IF_ERROR(codec.unpack(out));
   const bool decoded = out.empty() || codec.unpack ||
                        (is_gguf() ? decode_ggml(codec.ggml_type, tensor.data, matrix.cols(), out)
                                   : decode_to_f32(codec.dtype, tensor.data, out));
+  drop_mapped(tensor.data.data(), tensor.data.size());
   if (!decoded) {
     return corrupt(fmt::format("{}: tensor {} does not decode as {}", path_.string(),
                                show_name(tensor_name), tensor.type));
@@ -412,7 +414,8 @@ Result<MatrixF> SourceModel::load(const std::string& tensor_name) const {
     return corrupt(
         fmt::format("{}: tensor {} holds NaN or infinity", path_.string(), show_name(tensor_name)));
   }
-  return codec.is_transposed ? transposed(matrix) : std::move(matrix);
+  if (codec.is_transposed) return transposed(matrix, memory);
+  return matrix;
 }
 
 bool is_plain_file_name(const std::string& name) {

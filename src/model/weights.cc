@@ -17,12 +17,13 @@ const MatrixF* find_entry(const std::vector<Entry>& entries, std::string_view ro
 
 // Loads the roles for which `wanted` holds and which the model has.
 template <typename Entry, typename Wanted>
-Status load_roles(const Model& model, int block, Wanted wanted, std::vector<Entry>& entries) {
+Status load_roles(const Model& model, int block, const Memory& memory, Wanted wanted,
+                  std::vector<Entry>& entries) {
   for (const RoleSpec& role : model.architecture().roles) {
     if (!wanted(role) || role.per_expert) continue;
     const auto name = model.role_tensor(role.role, block);
     if (!name) continue;
-    COLDPRESS_ASSIGN_OR_RETURN(MatrixF value, model.load(*name));
+    COLDPRESS_ASSIGN_OR_RETURN(MatrixF value, model.load(*name, memory));
     const auto offset = static_cast<float>(model.config().norm_weight_offset);
     if (role.is_gain && offset != 0.0F) {
       for (int64_t i = 0; i < value.size(); ++i) value.data()[i] += offset;
@@ -34,13 +35,16 @@ Status load_roles(const Model& model, int block, Wanted wanted, std::vector<Entr
 
 // The matrices of all experts, one below the other: (experts * out, in).
 Result<MatrixF> load_experts(const Model& model, const std::vector<LinearRef>& linears,
-                             std::string_view role) {
+                             std::string_view role, const Memory& memory) {
   MatrixF all;
   for (const LinearRef& linear : linears) {
     if (linear.role != role) continue;
-    COLDPRESS_ASSIGN_OR_RETURN(MatrixF one, model.load(linear.tensor_name));
+    COLDPRESS_ASSIGN_OR_RETURN(MatrixF one, model.load(linear.tensor_name, memory));
     if (linear.is_stacked) return one;
-    if (all.empty()) all = MatrixF(model.config().experts * linear.out, linear.in);
+    if (all.empty()) {
+      COLDPRESS_ASSIGN_OR_RETURN(
+          all, MatrixF::create(model.config().experts * linear.out, linear.in, memory));
+    }
     std::copy_n(one.data(), one.size(), all.row(linear.expert * linear.out));
   }
   return all;
@@ -48,15 +52,17 @@ Result<MatrixF> load_experts(const Model& model, const std::vector<LinearRef>& l
 
 }  // namespace
 
-Result<BlockWeights> BlockWeights::load(const Model& model, int block) {
+Result<BlockWeights> BlockWeights::load(const Model& model, int block, const Memory& memory) {
   COLDPRESS_CHECK(block >= 0 && block < model.config().blocks);
   BlockWeights weights;
   COLDPRESS_RETURN_IF_ERROR(load_roles(
-      model, block, [](const RoleSpec& role) { return role.per_block(); }, weights.entries_));
+      model, block, memory, [](const RoleSpec& role) { return role.per_block(); },
+      weights.entries_));
   for (const Tap& tap : model.taps(block)) {
     for (const LinearRef& linear : tap.linears) {
       if (linear.expert != 0) continue;  // the first stands for its role
-      COLDPRESS_ASSIGN_OR_RETURN(MatrixF all, load_experts(model, tap.linears, linear.role));
+      COLDPRESS_ASSIGN_OR_RETURN(MatrixF all,
+                                 load_experts(model, tap.linears, linear.role, memory));
       weights.entries_.push_back({linear.role, std::move(all)});
     }
   }
@@ -85,11 +91,16 @@ const MatrixF* BlockWeights::find(const std::string& role) const {
   return find_entry(entries_, role);
 }
 
-Result<HeadWeights> HeadWeights::load(const Model& model) {
+Result<HeadWeights> HeadWeights::load(const Model& model, Part part, const Memory& memory) {
   HeadWeights weights;
   COLDPRESS_RETURN_IF_ERROR(load_roles(
-      model, 0,
-      [](const RoleSpec& role) { return !role.per_block() && role.role != "rope_factors"; },
+      model, 0, memory,
+      [part](const RoleSpec& role) {
+        if (role.per_block() || role.role == "rope_factors") return false;
+        const bool is_norm = role.role.starts_with("output_norm");
+        return part == Part::kAll || (part == Part::kFinalNorm && is_norm) ||
+               (part == Part::kEmbedding && !is_norm && role.role != "output");
+      },
       weights.entries_));
   return weights;
 }

@@ -12,13 +12,15 @@
 namespace coldpress {
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
-                           const DriverHooks& hooks, ThreadPool& pool, Comm* comm) {
-  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate, comm);
-  return run_plan(model, plan, streamer, hooks, pool, comm);
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory,
+                           Comm* comm) {
+  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate, memory.streamer, comm);
+  return run_plan(model, plan, streamer, hooks, pool, memory, comm);
 }
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
-                           const DriverHooks& hooks, ThreadPool& pool, Comm* comm) {
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory,
+                           Comm* comm) {
   LocalComm alone;
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(plan.recipe.method));
   Run run{plan,
@@ -43,17 +45,20 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
   {
     const Stopwatch total(&seconds.total);
     {
-      COLDPRESS_ASSIGN_OR_RETURN(HeadWeights head, HeadWeights::load(model));
+      COLDPRESS_ASSIGN_OR_RETURN(
+          HeadWeights head,
+          HeadWeights::load(model, HeadWeights::Part::kEmbedding, *memory.weights));
       if (grams.follows_source()) COLDPRESS_RETURN_IF_ERROR(grams.embed_source(head));
       COLDPRESS_RETURN_IF_ERROR(press_embedding(run, model, &head));
       COLDPRESS_RETURN_IF_ERROR(grams.embed(head));
     }
     for (int block = 0; block < run.blocks; ++block) {
       auto load_watch = std::make_unique<Stopwatch>(&seconds.load);
-      COLDPRESS_ASSIGN_OR_RETURN(BlockWeights weights, BlockWeights::load(model, block));
+      COLDPRESS_ASSIGN_OR_RETURN(BlockWeights weights,
+                                 BlockWeights::load(model, block, *memory.weights));
       std::optional<BlockWeights> source;
       if (grams.follows_source()) {
-        COLDPRESS_ASSIGN_OR_RETURN(source, BlockWeights::load(model, block));
+        COLDPRESS_ASSIGN_OR_RETURN(source, BlockWeights::load(model, block, *memory.weights));
       }
       load_watch.reset();
       const std::vector<Tap> taps = model.taps(block);

@@ -6,7 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/memory.h"
 #include "calibration/gram_source.h"
+#include "calibration/streamer.h"
 #include "calibration/windows.h"
 #include "distributed/comm.h"
 #include "export/export.h"
@@ -80,14 +82,22 @@ struct DriverHooks {
   std::function<void(const LayerProblem& problem, const TensorReport& report)> inspect;
 };
 
+// What the large buffers of a run are made of; same bytes whatever that is.
+struct RunMemory {
+  StreamerMemory streamer;
+  const Memory* weights = &main_memory();  // of the block in work; of the embeddings
+};
+
 // Presses the model block by block (ALGORITHMS.md §6): each activation is computed once per block,
 // and every tap sees the quantised weights before it. `comm`: the ranks that do it together, each
 // with the same model, plan and windows; null: this process does it alone. Same bytes either way.
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
-                           const DriverHooks& hooks, ThreadPool& pool, Comm* comm = nullptr);
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory = {},
+                           Comm* comm = nullptr);
 // The same with the taps' Grams from elsewhere: no window runs through the model, so that no tap
 // sees the errors before it.
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
-                           const DriverHooks& hooks, ThreadPool& pool, Comm* comm = nullptr);
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory = {},
+                           Comm* comm = nullptr);
 
 }  // namespace coldpress

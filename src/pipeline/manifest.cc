@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "pipeline/memory_plan.h"
+
 namespace coldpress {
 namespace {
 
@@ -130,17 +132,21 @@ Json make_manifest(const Model& model, const Plan& plan, const CalibrationWindow
         {"solve_gemm", report.solve_gemm_flops}}},
       {"threads", environment.threads},
       {"peak_rss_bytes", environment.peak_rss_bytes},
-      {"predicted_peak_bytes", plan.predicted_peak_bytes},
+      {"predicted_peak_bytes", plan.memory.peak},
+      {"memory", memory_to_json(plan.memory)},
       {"tensors", std::move(tensors)},
       {"dropped", Json::array()},
   };
+  if (environment.peak_anonymous_bytes > 0) {
+    manifest["memory"]["peak_anonymous_bytes"] = environment.peak_anonymous_bytes;
+  }
   if (model.config().experts > 0) manifest["result"]["experts"] = experts_json(report);
   return manifest;
 }
 
 Json reproducible_part(Json manifest) {
-  for (const char* key :
-       {"seconds", "threads", "ranks", "peak_rss_bytes", "predicted_peak_bytes", "tensors"}) {
+  for (const char* key : {"seconds", "threads", "ranks", "peak_rss_bytes", "predicted_peak_bytes",
+                          "memory", "tensors"}) {
     manifest.erase(key);
   }
   manifest["source"].erase("path");

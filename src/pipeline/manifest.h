@@ -14,7 +14,8 @@ struct RunEnvironment {
   std::string version;  // of coldpress
   int threads = 1;
   int64_t peak_rss_bytes = 0;
-  double wall_seconds = 0;  // of the whole command, so far
+  double wall_seconds = 0;           // of the whole command, so far
+  int64_t peak_anonymous_bytes = 0;  // 0: not looked at
 };
 
 // What every manifest says of the source.

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <map>
 
-#include "calibration/streamer.h"
 #include "grid/table.h"
 #include "io/ggml_codec.h"
 #include "model/extras.h"
+#include "pipeline/memory_plan.h"
 #include "pipeline/plan_codes.h"
 #include "pipeline/plan_types.h"
 #include "solver/check_options.h"
@@ -201,7 +201,7 @@ const PlannedTensor* Plan::find(const std::string& name) const {
   return nullptr;
 }
 
-Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
+Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads, uint64_t max_ram) {
   COLDPRESS_RETURN_IF_ERROR(check_types(recipe));
   COLDPRESS_RETURN_IF_ERROR(check_code_recipe(model, recipe));
   COLDPRESS_RETURN_IF_ERROR(check_roles(model, recipe));
@@ -228,9 +228,7 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   }
   const std::map<std::string, Place> places = linear_places(model);
   const double tokens = static_cast<double>(recipe.samples * recipe.seqlen);
-  int64_t largest_block = 0;
   double stored_bits = 0;
-  std::map<int, int64_t> block_weights;
   for (const SourceTensor& source : model.tensors()) {
     PlannedTensor t;
     t.name = source.name;
@@ -248,8 +246,6 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
                                              : static_cast<double>(config.experts_used) /
                                                    static_cast<double>(config.experts);
       plan.forward_flops += 2.0 * tokens * share * static_cast<double>(weights);
-      block_weights[block] += weights;
-      largest_block = std::max(largest_block, block_weights[block]);
     } else {
       COLDPRESS_ASSIGN_OR_RETURN(const bool quantised, plan_outside(model, plan, types, &t));
       if (quantised) {
@@ -263,14 +259,6 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
   if (plan.quantised_weights > 0) {
     plan.bits_per_weight = stored_bits / static_cast<double>(plan.quantised_weights);
   }
-  int64_t widest = 0;
-  bool experts_at_once = false;
-  int64_t largest_linear = 0;
-  for (const PlannedTensor& t : plan.tensors) {
-    if (t.action == TensorAction::kQuantise && t.block < 0) {
-      largest_linear = std::max(largest_linear, t.shape[0] * t.shape[1]);
-    }
-  }
   for (int block = 0; block < config.blocks; ++block) {
     for (const Tap& tap : model.taps(block)) {
       const int64_t width = tap.width / tap.slots();
@@ -283,24 +271,12 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads) {
         if (tap.adds_to_residual)
           plan.gram_flops += 2.0 * tokens * static_cast<double>(width * config.hidden);
       }
-      widest = std::max(widest, width);
-      experts_at_once |= tap.by_expert;
-      for (const LinearRef& l : tap.linears)
-        largest_linear = std::max(largest_linear, l.out * l.in);
     }
     plan.forward_flops +=
         static_cast<double>(recipe.samples) * attention_flops(config, recipe.seqlen);
   }
   if (propagate) plan.forward_flops *= 2;
-  // One block in fp32 (two where the unquantised model runs too), the streamer's store, one tap's
-  // Gram with its factors, one linear's solver state, and the embedding table while it is read.
-  const auto f32 = static_cast<int64_t>(sizeof(float));
-  const int64_t solver_copies = recipe.solver.outlier_fraction > 0 ? 12 : 5;
-  plan.predicted_peak_bytes =
-      (propagate ? 2 : 1) * largest_block * f32 +
-      streamer_bytes(model, recipe.samples, recipe.seqlen, threads, propagate) +
-      (experts_at_once ? kExpertsAtOnce : 1) * 4 * widest * widest * f32 +
-      solver_copies * largest_linear * f32 + config.vocab * config.hidden * f32;
+  COLDPRESS_ASSIGN_OR_RETURN(plan.memory, plan_memory(model, plan, *method, {threads, max_ram}));
   return plan;
 }
 
@@ -331,7 +307,8 @@ Json plan_to_json(const Plan& plan) {
   return {{"recipe", recipe_to_json(plan.recipe)},
           {"bits_per_weight", plan.bits_per_weight},
           {"quantised_weights", plan.quantised_weights},
-          {"predicted_peak_bytes", plan.predicted_peak_bytes},
+          {"predicted_peak_bytes", plan.memory.peak},
+          {"memory", memory_to_json(plan.memory)},
           {"forward_flops", plan.forward_flops},
           {"gram_flops", plan.gram_flops},
           {"tensors", std::move(tensors)},

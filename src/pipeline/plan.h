@@ -43,13 +43,26 @@ struct PlannedTensor {
   double bits_per_weight = 0;       // with the outliers beside the grid, at most
 };
 
+// What a run takes at its peak (pipeline/memory_plan.h), in bytes. Without a ceiling that is all of
+// its memory that is resident, mapped files included. With one it is anonymous memory: pages of
+// files are the system's to take back.
+struct MemoryPlan {
+  int64_t peak = 0;
+  std::string at_peak;          // where in the run, in words
+  int64_t without_ceiling = 0;  // the peak of the same run without one
+  int64_t least = 0;            // anonymous memory with all on disk that can be
+  uint64_t max_ram = 0;         // 0: no ceiling
+  int64_t spilled_kinds = 0;    // this many of kSpillable are on disk
+  int64_t spilled_peak = 0;     // bytes on disk
+};
+
 struct Plan {
   Recipe recipe;
   std::vector<PlannedTensor> tensors;  // every tensor of the source, in its order
   std::vector<SetAside> set_aside;     // stored tensors that are parts of others
   int64_t quantised_weights = 0;
   double bits_per_weight = 0;  // mean over the quantised weights
-  int64_t predicted_peak_bytes = 0;
+  MemoryPlan memory;
   double forward_flops = 0;  // one pass of the blocks over the calibration tokens
   double gram_flops = 0;     // SYRK of every tap
 
@@ -57,7 +70,8 @@ struct Plan {
 };
 
 // Refuses what cannot be done, naming the tensor: bits, groups that do not divide, unknown methods.
-Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads);
+// `max_ram`: ceiling of anonymous memory; 0: none.
+Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads, uint64_t max_ram = 0);
 
 Json plan_to_json(const Plan& plan);
 

@@ -21,9 +21,9 @@ Job job_of(Run& run, const LinearRef& linear, View2<float> w) {
   return std::move(*job);
 }
 
-// The weights that it needs are large, and gone when it returns.
 Result<TapSums> head_gram(const Model& model, GramSource& grams) {
-  COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
+  COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head,
+                             HeadWeights::load(model, HeadWeights::Part::kFinalNorm));
   return grams.head_gram(head);
 }
 

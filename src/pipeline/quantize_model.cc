@@ -8,14 +8,17 @@
 #include <vector>
 
 #include "base/hash.h"
+#include "base/memory.h"
 #include "base/peak_memory.h"
 #include "calibration/imatrix_grams.h"
 #include "calibration/sources.h"
 #include "export/export.h"
 #include "export/table.h"
+#include "io/spill.h"
 #include "linalg/blas.h"
 #include "pipeline/conversion_manifest.h"
 #include "pipeline/manifest.h"
+#include "pipeline/memory_plan.h"
 #include "pipeline/ranks.h"
 #include "report/record.h"
 #include "tokenizer/tokenizer.h"
@@ -48,21 +51,32 @@ Result<ExportRequest> export_request(const QuantizeJob& job, const Model& model,
   return request;
 }
 
+// Where what does not fit below the ceiling goes; nothing if all fits.
+Result<std::optional<SpillFolder>> open_spill(const QuantizeJob& job, const MemoryPlan& memory) {
+  if (memory.spilled_kinds == 0) return std::optional<SpillFolder>();
+  std::filesystem::path folder = job.work_dir;
+  if (folder.empty()) folder = std::filesystem::path(job.out).parent_path();
+  if (folder.empty()) folder = ".";
+  COLDPRESS_ASSIGN_OR_RETURN(SpillFolder spill,
+                             SpillFolder::open(folder, static_cast<uint64_t>(memory.spilled_peak)));
+  return std::optional<SpillFolder>(std::move(spill));
+}
+
 Result<RunReport> press_model(const QuantizeJob& job, const Model& model, const Plan& plan,
                               const Calibration& calibration, const DriverHooks& hooks,
-                              ThreadPool& pool) {
+                              ThreadPool& pool, const RunMemory& memory) {
   if (!calibration.imatrix) {
-    return run_plan(model, plan, calibration.windows, hooks, pool, job.comm);
+    return run_plan(model, plan, calibration.windows, hooks, pool, memory, job.comm);
   }
   COLDPRESS_ASSIGN_OR_RETURN(ImatrixGrams grams,
                              ImatrixGrams::create(model, *calibration.imatrix, job.imatrix));
-  return run_plan(model, plan, grams, hooks, pool, job.comm);
+  return run_plan(model, plan, grams, hooks, pool, memory, job.comm);
 }
 
 // Of all that the plan says of the model and of what happens to it.
 std::string plan_hash(const Plan& plan) {
   Json json = plan_to_json(plan);
-  json.erase("predicted_peak_bytes");  // depends on the threads
+  for (const char* key : {"predicted_peak_bytes", "memory"}) json.erase(key);  // of this machine
   return "of hash " + xxh3_128_hex(json.dump());
 }
 
@@ -127,6 +141,8 @@ namespace {
 Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
   const auto start = Clock::now();
   const bool is_first = comm.rank() == 0;
+  std::optional<AnonymousPeak> anonymous;
+  if (job.max_ram > 0) anonymous.emplace();
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(job.model));
   settle_code_types(*source, job.given, &job.recipe);
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
@@ -134,7 +150,8 @@ Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
   Calibration calibration;
   COLDPRESS_ASSIGN_OR_RETURN(calibration.imatrix,
                              read_imatrix_for(*model, job.imatrix, &job.recipe));
-  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, job.recipe, job.threads));
+  COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
+                             make_plan(*model, job.recipe, job.threads, job.max_ram));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, job.target, job.out));
   COLDPRESS_RETURN_IF_ERROR(check_same_run(
       {{"version", job.version}, {"plan", plan_hash(plan)}, {"BLAS kernel", blas_kernels()}},
@@ -149,6 +166,9 @@ Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
     }
   }
   COLDPRESS_RETURN_IF_ERROR(share_windows(&calibration.windows, comm));
+  COLDPRESS_ASSIGN_OR_RETURN(const std::optional<SpillFolder> spill, open_spill(job, plan.memory));
+  const RunMemory memory = run_memory(plan.memory, spill ? *spill : main_memory());
+  trim_heap();  // of the tokenizer's
 
   ThreadPool pool(job.threads);
   COLDPRESS_RETURN_IF_ERROR(model->learn(calibration.windows, pool));
@@ -166,7 +186,7 @@ Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
     hooks.progress = [&](const Progress& p) { is_stopped = is_stopped || !job.progress(p); };
   }
   COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
-                             press_model(job, *model, plan, calibration, hooks, pool));
+                             press_model(job, *model, plan, calibration, hooks, pool, memory));
   if (is_stopped) return stopped();
   COLDPRESS_ASSIGN_OR_RETURN(Json ranks, gather_traffic(comm));
   if (!is_first) {
@@ -175,8 +195,9 @@ Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
   }
 
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  Json manifest = make_manifest(*model, plan, calibration.windows, report,
-                                {job.version, job.threads, peak_rss_bytes(), seconds});
+  Json manifest = make_manifest(
+      *model, plan, calibration.windows, report,
+      {job.version, job.threads, peak_rss_bytes(), seconds, anonymous ? anonymous->bytes() : 0});
   if (comm.size() > 1) manifest["ranks"] = std::move(ranks);
   if (calibration.imatrix) {
     manifest["calibration"] = imatrix_json(*calibration.imatrix, job.imatrix);

@@ -40,7 +40,9 @@ struct QuantizeJob {
   uint64_t split_bytes = 0;   // GGUF: of tensors per file; 0: one file
   uint64_t shard_bytes = 0;   // folders: per file; 0: the source's shards
   int threads = 1;
-  std::string version;  // of coldpress
+  uint64_t max_ram = 0;  // ceiling of anonymous memory; 0: none
+  std::string work_dir;  // what does not fit below it is kept here; empty: beside `out`
+  std::string version;   // of coldpress
   Recipe recipe;
   GivenTypes given;
   Target target;

@@ -89,6 +89,14 @@ struct LayerSolution {
   double relative_rtn_error() const { return energy > 0 ? rtn_error / energy : 0; }
 };
 
+// What a method holds at its peak beside the problem and the solution (docs/solvers-memory.md), in
+// fp32 copies of W and of H (the tap's factor included), and strips of rows per thread.
+struct SolverMemory {
+  double weights = 0;
+  int hessians = 0;
+  int strips = 7;
+};
+
 // One row of the table of solvers (solver/methods/*.cc).
 struct SolverMethod {
   std::string_view name;
@@ -98,6 +106,7 @@ struct SolverMethod {
                          ThreadPool& pool);
   bool takes_outliers = false;  // needs and uses outlier_fraction
   bool takes_init = false;      // uses SolverOptions::init
+  SolverMemory memory = {};
 };
 
 }  // namespace coldpress

@@ -101,17 +101,14 @@ GptqFactor TapHessian::make_gptq_factor(int64_t unit) const {
       if (dc > 0) a(i, i) += std::min(1e12F, static_cast<float>(damping / dc / dc));
     }
     if (!cholesky_lower(a.view()) || !invert_lower(a.view())) continue;
+    std::reverse(a.data(), a.data() + a.size());  // J L J, in place: L may be large
     bool finite = true;
-    MatrixF u(size, size);
     for (int64_t i = 0; i < size; ++i) {
-      for (int64_t j = i; j < size; ++j) {
-        u(i, j) = a(size - 1 - i, size - 1 - j);
-        finite = finite && std::isfinite(u(i, j));
-      }
-      finite = finite && u(i, i) > 0;
+      for (int64_t j = i; j < size; ++j) finite = finite && std::isfinite(a(i, j));
+      finite = finite && a(i, i) > 0;
     }
     if (!finite) continue;
-    gptq.u = std::move(u);
+    gptq.u = std::move(a);
     gptq.damping = damping;
     break;
   }

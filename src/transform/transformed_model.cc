@@ -110,13 +110,13 @@ std::optional<std::string> TransformedModel::role_tensor(std::string_view role, 
   return source_.role_tensor(role, block);
 }
 
-Result<MatrixF> TransformedModel::load(const std::string& tensor_name) const {
+Result<MatrixF> TransformedModel::load(const std::string& tensor_name, const Memory& memory) const {
   const auto at = changes_.find(tensor_name);
-  if (at == changes_.end()) return source_.load(tensor_name);
+  if (at == changes_.end()) return source_.load(tensor_name, memory);
   const auto replaced = replaced_.find(tensor_name);
   if (replaced != replaced_.end()) return replaced->second.clone();
   const Change& change = at->second;
-  COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, source_.load(change.from));
+  COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, source_.load(change.from, memory));
   const auto add = [&values](float offset) {
     for (int64_t i = 0; i < values.size() && offset != 0; ++i) values.data()[i] += offset;
   };

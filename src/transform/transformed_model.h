@@ -37,7 +37,8 @@ class TransformedModel final : public Model {
   const SourceTensor* find(const std::string& name) const override;
   std::vector<Tap> taps(int block) const override { return source_.taps(block); }
   std::optional<std::string> role_tensor(std::string_view role, int block) const override;
-  Result<MatrixF> load(const std::string& tensor_name) const override;
+  using Model::load;
+  Result<MatrixF> load(const std::string& tensor_name, const Memory& memory) const override;
 
   // Learns what the steps say is to be learned, from the calibration windows; before anything is
   // loaded. Nothing if that is nothing.

@@ -31,8 +31,9 @@ class NoisyModel final : public Model {
   std::optional<std::string> role_tensor(std::string_view role, int block) const override {
     return model_.role_tensor(role, block);
   }
-  Result<MatrixF> load(const std::string& name) const override {
-    COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, model_.load(name));
+  using Model::load;
+  Result<MatrixF> load(const std::string& name, const Memory& memory) const override {
+    COLDPRESS_ASSIGN_OR_RETURN(MatrixF values, model_.load(name, memory));
     Rng rng(17, static_cast<uint64_t>(values.size()));
     for (int64_t i = 0; values.rows() > 1 && i < values.size(); ++i) {
       values.data()[i] *= static_cast<float>(1 + noise_ * rng.normal());

@@ -77,7 +77,10 @@ class GoldenModel final : public Model {
   std::optional<std::string> role_tensor(std::string_view role, int block) const override {
     return model_->role_tensor(role, block);
   }
-  Result<MatrixF> load(const std::string& name) const override { return model_->load(name); }
+  using Model::load;
+  Result<MatrixF> load(const std::string& name, const Memory& memory) const override {
+    return model_->load(name, memory);
+  }
 
  private:
   std::unique_ptr<Model> model_;

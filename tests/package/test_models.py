@@ -53,6 +53,14 @@ class Models(unittest.TestCase):
         self.assertEqual(a, b)
         self.assertNotEqual(a, c)
 
+    def test_a_ceiling_of_memory_changes_no_byte(self):
+        self.quantize("a")
+        manifest = self.quantize("b", max_ram=1 << 30)
+        self.assertEqual(manifest["memory"]["max_ram"], 1 << 30)
+        a, b = ((self.folder / out / "model.safetensors").read_bytes() for out in "ab")
+        self.assertEqual(a, b)
+        self.refuse(ValueError, "^--max-ram 1M is too little", out="c", max_ram=1_000_000)
+
     def test_gguf_types(self):
         manifest = self.quantize("out.gguf", bits=None, type="Q4_0", pure=True, method="rtn",
                                  tensor_type=["ffn_down=q8_0"])

@@ -113,7 +113,7 @@ Result<Made> press(const Case& c, int threads, Comm* comm) {
     model->replace(name, std::move(values));
   };
   COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
-                             run_plan(*model, plan, windows, hooks, pool, comm));
+                             run_plan(*model, plan, windows, hooks, pool, {}, comm));
   const Json manifest = make_manifest(*model, plan, windows, report, {"test", 1, 0, 0});
   made.manifest = reproducible_part(manifest).dump() + manifest["tensors"].dump();
   return made;

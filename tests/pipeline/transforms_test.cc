@@ -34,10 +34,11 @@ class Pressed final : public Model {
   std::optional<std::string> role_tensor(std::string_view role, int block) const override {
     return model_.role_tensor(role, block);
   }
-  Result<MatrixF> load(const std::string& name) const override {
+  using Model::load;
+  Result<MatrixF> load(const std::string& name, const Memory& memory) const override {
     const auto at = values.find(name);
     if (at != values.end()) return at->second.clone();
-    return model_.load(name);
+    return model_.load(name, memory);
   }
 
  private:

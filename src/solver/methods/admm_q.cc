@@ -471,6 +471,7 @@ const SolverMethod kSolverMethod_admm_q = {
     .summary = "combinatorial ADMM with preconditioning, growing penalty and local search",
     .uses_hessian = true,
     .solve = solve,
+    .memory = {.weights = 3.25, .hessians = 3, .strips = 5},
 };
 
 }  // namespace coldpress

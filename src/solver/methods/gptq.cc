@@ -53,6 +53,7 @@ const SolverMethod kSolverMethod_gptq = {
     .summary = "error feedback through the Cholesky factor of the inverse Hessian, act-order",
     .uses_hessian = true,
     .solve = solve,
+    .memory = {.hessians = 1},
 };
 
 }  // namespace coldpress

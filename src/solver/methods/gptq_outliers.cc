@@ -51,6 +51,7 @@ const SolverMethod kSolverMethod_gptq_outliers = {
     .uses_hessian = true,
     .solve = solve,
     .takes_outliers = true,
+    .memory = {.weights = 8, .hessians = 3},
 };
 
 }  // namespace coldpress

@@ -64,6 +64,7 @@ const SolverMethod kSolverMethod_quantease = {
     .uses_hessian = true,
     .solve = solve,
     .takes_init = true,
+    .memory = {.strips = 8},
 };
 
 }  // namespace coldpress

@@ -107,6 +107,7 @@ const SolverMethod kSolverMethod_quantease_outliers = {
     .uses_hessian = true,
     .solve = solve,
     .takes_outliers = true,
+    .memory = {.weights = 8, .hessians = 3},
 };
 
 }  // namespace coldpress
