@@ -84,8 +84,8 @@ Result<Json> press_to_file(const PressOptions& options, Comm* comm) {
 
 namespace {
 
-// `opened`: the ranks, which live until an error is told: when they go all processes end, and mpirun
-// ends those that are late.
+// `opened`: the ranks, which live until an error is told: when they go all processes end, and
+// mpirun ends those that are late.
 Status run_quantize(const PressOptions& options, std::unique_ptr<Comm>* opened) {
   COLDPRESS_ASSIGN_OR_RETURN(*opened, open_comm(launch_of_this_process().ranks));
   COLDPRESS_ASSIGN_OR_RETURN(const Json manifest, press_to_file(options, opened->get()));

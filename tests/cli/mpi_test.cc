@@ -81,7 +81,8 @@ TEST_F(Mpi, AnyNumberOfRanksWritesTheSameFile) {
               std::count(alone.out.begin(), alone.out.end(), '\n'))
         << result.out;
   }
-  const Json manifest = parse_json(test::read_file(work_ / "4.gguf.coldpress.json"), "manifest").value();
+  const Json manifest =
+      parse_json(test::read_file(work_ / "4.gguf.coldpress.json"), "manifest").value();
   ASSERT_EQ(manifest["ranks"].size(), 4U);
   EXPECT_GT(manifest["ranks"][3]["sent_bytes"], 0);
 }
