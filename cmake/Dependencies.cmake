@@ -6,6 +6,13 @@ find_package(fmt REQUIRED)
 find_package(CLI11 REQUIRED)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 
+# MPI, which a run over many machines needs. Its C interface.
+if(COLDPRESS_MPI STREQUAL AUTO)
+  find_package(MPI QUIET COMPONENTS C)
+elseif(COLDPRESS_MPI)
+  find_package(MPI REQUIRED COMPONENTS C)
+endif()
+
 # toml++, headers alone.
 find_path(COLDPRESS_TOML toml++/toml.h REQUIRED)
 add_library(coldpress_toml INTERFACE)

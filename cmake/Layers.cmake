@@ -45,17 +45,22 @@ ${rows}  };
 ")
 endfunction()
 
-# coldpress_layer(NAME [TABLE FOLDER TYPE [FOLDER TYPE]...] [LINK libs...])
+# coldpress_layer(NAME [TABLE FOLDER TYPE [FOLDER TYPE]...] [WITHOUT files...] [LINK libs...])
 #
-# Builds src/NAME/**.cc as library coldpress_NAME, linked to every layer declared before it. With
+# Builds src/NAME/**.cc, but for the files after WITHOUT, as library coldpress_NAME, linked to every
+# layer declared before it. With
 # TABLE, every file FOLDER/x.cc must define `extern const TYPE kTYPE_x;` and the generated
 # NAME_table.cc defines `std::span<const TYPE* const> NAME_table()` (declared in NAME/table.h by the
 # layer). Further tables are called FOLDER_table and declared in NAME/FOLDER_form.h. Adding an entry
 # is adding a file.
 set(COLDPRESS_LAYERS "" CACHE INTERNAL "")
 function(coldpress_layer name)
-  cmake_parse_arguments(ARG "" "" "TABLE;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "TABLE;WITHOUT;LINK" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/src/${name}/*.cc)
+  list(TRANSFORM ARG_WITHOUT PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/src/${name}/)
+  if(ARG_WITHOUT)
+    list(REMOVE_ITEM sources ${ARG_WITHOUT})
+  endif()
   set(table ${name})
   set(header ${name}/table.h)
   while(ARG_TABLE)

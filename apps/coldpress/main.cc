@@ -4,8 +4,10 @@
 #include <exception>
 #include <memory>
 #include <new>
+#include <string>
 #include <utility>
 
+#include "launch.h"
 #include "terminal.h"
 #include "verbs.h"
 
@@ -48,6 +50,11 @@ std::string explain(const CLI::ParseError& error, const CLI::App& app, const std
   return message + " (see " + help + " --help)";
 }
 
+// Of processes that mpirun started the first speaks for all: they are told each other's errors.
+void report(const std::string& error) {
+  if (launch_of_this_process().rank == 0) print_error(error);
+}
+
 int run_command_line(int argc, char** argv) {
   CLI::App app("Presses large language models to 2-8 bits after training.", "coldpress");
   app.formatter(std::make_shared<ExamplesFirst>(kExamples));
@@ -67,11 +74,11 @@ int run_command_line(int argc, char** argv) {
   } catch (const CLI::Success& asked) {  // --help, --version
     return app.exit(asked);
   } catch (const CLI::ParseError& error) {
-    print_error(explain(error, app, argc > 1 ? argv[1] : ""));
+    report(explain(error, app, argc > 1 ? argv[1] : ""));
     return 2;
   }
   const Status status = run();
-  if (!status.ok()) print_error(status.message());
+  if (!status.ok()) report(status.message());
   return status.ok() ? 0 : 1;
 }
 

@@ -6,7 +6,9 @@
 #include <utility>
 
 #include "catalogue.h"
+#include "distributed/open_comm.h"
 #include "format_options.h"
+#include "launch.h"
 #include "output_options.h"
 #include "pipeline/quantize_model.h"
 #include "press_options.h"
@@ -52,7 +54,7 @@ void print_summary(const Json& manifest, const std::string& out) {
 
 }  // namespace
 
-Result<Json> press_to_file(const PressOptions& options) {
+Result<Json> press_to_file(const PressOptions& options, Comm* comm) {
   ProgressBar bar("pressing");
   QuantizeJob job;
   job.model = options.model;
@@ -71,6 +73,7 @@ Result<Json> press_to_file(const PressOptions& options) {
   job.recipe = options.recipe;
   job.work = options.work;
   job.notice = [](const std::string& sentence) { print_notice(sentence); };
+  job.comm = comm;
   job.progress = [&bar](const Progress& p) {
     bar.update(p.done, p.total,
                fmt::format("block {}/{}, error {:.4f}", p.block + 1, p.blocks, p.mean_error));
@@ -88,8 +91,12 @@ struct ResumeOptions {
   bool off = false;
 };
 
-Status run_quantize(const PressOptions& options) {
-  COLDPRESS_ASSIGN_OR_RETURN(const Json manifest, press_to_file(options));
+// `opened`: the ranks, which live until an error is told: when they go all processes end, and
+// mpirun ends those that are late.
+Status run_quantize(const PressOptions& options, std::unique_ptr<Comm>* opened) {
+  COLDPRESS_ASSIGN_OR_RETURN(*opened, open_comm(launch_of_this_process().ranks));
+  COLDPRESS_ASSIGN_OR_RETURN(const Json manifest, press_to_file(options, opened->get()));
+  if ((*opened)->rank() > 0) return {};  // rank 0 says it all
   if (options.json) {
     fmt::print("{}\n", manifest.dump(2));
   } else {
@@ -127,7 +134,8 @@ void add_quantize(CLI::App& app, Run& run) {
     if (!resume->off) options->work.emplace(WorkFolderOptions{.restart = resume->restart});
     if (!types->mix.mix.empty()) options->recipe.types = types->mix;
     note_given_types(*verb, *options);
-    run = [options] { return run_quantize(*options); };
+    const auto comm = std::make_shared<std::unique_ptr<Comm>>();
+    run = [options, comm] { return run_quantize(*options, comm.get()); };
   });
 }
 

@@ -35,9 +35,17 @@ struct OpenTap {
   MatrixF sample;               // the inputs of some tokens, (rows, width)
 };
 
+// In place of a rank: all of them.
+inline constexpr int kEveryRank = -1;
+
 class GramSource {
  public:
   virtual ~GramSource() = default;
+
+  // The rank that has what run_stage(), open_tap(), close_tap() and head_gram() return; others get
+  // matrices of the same shapes with anything in them (calibration/sum_chain.h), and of an open tap
+  // vectors of the same lengths.
+  virtual int home() const { return kEveryRank; }
 
   // True: run_stage() and head_gram() need the weights that the source model has, too.
   virtual bool follows_source() const { return false; }
@@ -58,8 +66,10 @@ class GramSource {
                                    int block, int stage, const std::vector<Tap>& taps);
   virtual Result<TapSums> close_tap(const BlockWeights& weights, int block, int stage,
                                     const std::vector<Tap>& taps, std::span<const float> scales);
-  // Grams of experts first, ..., first + count - 1 at the tap that run_stage returned last.
-  virtual std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count) = 0;
+  // Grams of experts first, first + 1, ... at the tap that run_stage returned last, each for the
+  // rank that owns it; the others get it empty.
+  virtual Result<std::vector<Gram>> expert_grams(const Tap& tap, int64_t first,
+                                                 std::span<const int> owners) = 0;
 
   // After the last block: the Gram of what the head reads.
   virtual Result<TapSums> head_gram(const HeadWeights& head) = 0;

@@ -69,10 +69,11 @@ Status add_tap(const Model& model, int block, const Tap& tap, const Gram& gram,
   of_experts.columns = gram.n();
   const int64_t experts = model.config().experts;
   for (int64_t first = 0; first < experts; first += kExpertsAtOnce) {
-    const int64_t count = std::min(kExpertsAtOnce, experts - first);
-    for (const Gram& own : streamer.expert_grams(tap, first, count)) {
-      append_diagonal(own, of_experts);
-    }
+    const std::vector<int> owners(
+        static_cast<std::size_t>(std::min(kExpertsAtOnce, experts - first)), streamer.home());
+    COLDPRESS_ASSIGN_OR_RETURN(const std::vector<Gram> own,
+                               streamer.expert_grams(tap, first, owners));
+    for (const Gram& g : own) append_diagonal(g, of_experts);
   }
   return add_entries(model, block, readers.experts, std::move(of_experts), imatrix);
 }

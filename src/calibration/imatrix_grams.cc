@@ -75,11 +75,14 @@ Result<TapSums> ImatrixGrams::head_gram(const HeadWeights& /*head*/) {
   return TapSums{Gram::diagonal(std::vector<double>(static_cast<std::size_t>(hidden), 1.0), 1), {}};
 }
 
-std::vector<Gram> ImatrixGrams::expert_grams(const Tap& tap, int64_t first, int64_t count) {
+Result<std::vector<Gram>> ImatrixGrams::expert_grams(const Tap& tap, int64_t first,
+                                                     std::span<const int> owners) {
   const ImatrixEntry* entry = entry_of(tap, block_);
   COLDPRESS_CHECK(entry != nullptr);
   std::vector<Gram> grams;
-  for (int64_t e = first; e < first + count; ++e) grams.push_back(gram_of(*entry, e, 1));
+  for (int64_t e = first; e < first + std::ssize(owners); ++e) {
+    grams.push_back(gram_of(*entry, e, 1));
+  }
   return grams;
 }
 

@@ -19,7 +19,8 @@ class ImatrixGrams final : public GramSource {
   Status embed(const HeadWeights& /*head*/) override { return {}; }
   Result<TapSums> run_stage(const BlockWeights& weights, const BlockWeights* source, int block,
                             int stage, const std::vector<Tap>& taps) override;
-  std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count) override;
+  Result<std::vector<Gram>> expert_grams(const Tap& tap, int64_t first,
+                                         std::span<const int> owners) override;
   // Of the entry for the head, where there is one of its size; else all inputs count the same.
   Result<TapSums> head_gram(const HeadWeights& head) override;
 

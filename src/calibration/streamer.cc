@@ -2,18 +2,18 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
+#include "calibration/sum_chain.h"
+#include "calibration/tap_sizes.h"
 #include "linalg/blas.h"
 
 namespace coldpress {
 namespace {
 
-constexpr int64_t kWindowsPerShard = 8;
-constexpr int64_t kSampleTokens = 256;
 constexpr int64_t kExpertRows = 512;  // gathered at once for an expert's Gram
 
 int64_t widest_tap(const Model& model) {
@@ -39,7 +39,12 @@ class FirstError {
       status_ = std::move(status);
     }
   }
+  // Once all threads are done.
   const Status& status() const { return status_; }
+  bool is_noted() {
+    const std::lock_guard lock(mutex_);
+    return !status_.ok();
+  }
 
  private:
   std::mutex mutex_;
@@ -47,7 +52,8 @@ class FirstError {
   Status status_;
 };
 
-// Lets task i pass only after tasks 0 .. i-1 have.
+// Lets task i pass only after tasks 0 .. i-1 have. Those that take it in order are as many as there
+// are threads, or fewer.
 class Turnstile {
  public:
   template <typename F>
@@ -57,6 +63,11 @@ class Turnstile {
     f();
     ++next_;
     changed_.notify_all();
+  }
+  // Waits until `task` has passed.
+  void wait_for(int64_t task) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return next_ > task; });
   }
 
  private:
@@ -77,18 +88,42 @@ void subtract(View2<const float> a, View2<float> b) {
   for (int64_t i = 0; i < count; ++i) b.data[i] -= a.data[i];
 }
 
-void add(const MatrixF& shard, MatrixD& sum) {
-  const int64_t count = shard.rows() * shard.cols();
-  for (int64_t i = 0; i < count; ++i) sum.data()[i] += static_cast<double>(shard.data()[i]);
-}
+// The Gram of rows that come one by one.
+class RowGram {
+ public:
+  explicit RowGram(int64_t n) : gram_(n), rows_(kExpertRows, n), sum_(n, n) {}
+
+  void add(const float* row) {
+    std::memcpy(rows_.row(filled_), row, static_cast<std::size_t>(gram_.n()) * sizeof(float));
+    if (++filled_ == kExpertRows) flush();
+  }
+  Gram take() {
+    flush();
+    return std::move(gram_);
+  }
+
+ private:
+  void flush() {
+    if (filled_ == 0) return;
+    syrk_lower(1.0F, rows_.view().row_range(0, filled_), 0.0F, sum_.view());
+    gram_.add(sum_.view(), filled_);
+    filled_ = 0;
+  }
+
+  Gram gram_;
+  MatrixF rows_;
+  MatrixF sum_;
+  int64_t filled_ = 0;
+};
 
 }  // namespace
 
 CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWindows& windows,
                                          ThreadPool& pool, bool follow_source,
-                                         const StreamerMemory& memory)
+                                         const StreamerMemory& memory, Comm* comm)
     : windows_(windows),
       pool_(pool),
+      comm_(comm != nullptr ? *comm : alone_),
       memory_(memory),
       hidden_(model.config().hidden),
       widest_tap_(widest_tap(model)),
@@ -102,14 +137,27 @@ CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWi
   for (int w = 0; w < pool.threads(); ++w) source_runners_.emplace_back(unrounded);
 }
 
-Status CalibrationStreamer::embed_into(ActivationStore& store, const HeadWeights& head) {
+Status CalibrationStreamer::share_windows() {
+  if (std::exchange(is_shared_, true)) return {};
+  COLDPRESS_ASSIGN_OR_RETURN(const int64_t threads, comm_.least(pool_.threads()));
+  share_ = ShardShare(windows_.count(), comm_.rank(), comm_.size(), static_cast<int>(threads));
+  return {};
+}
+
+Status CalibrationStreamer::create_store(ActivationStore& store) {
+  COLDPRESS_RETURN_IF_ERROR(share_windows());
   COLDPRESS_ASSIGN_OR_RETURN(
-      store, ActivationStore::create(windows_.count(), windows_.length, hidden_, widest_tap_,
+      store, ActivationStore::create(share_.own_windows(), windows_.length, hidden_, widest_tap_,
                                      *memory_.activations));
+  return {};
+}
+
+Status CalibrationStreamer::embed_into(ActivationStore& store, const HeadWeights& head) {
+  COLDPRESS_RETURN_IF_ERROR(create_store(store));
   FirstError error;
-  pool_.for_each(windows_.count(), [&](int64_t w, int worker) {
-    error.note(w, runners_[static_cast<std::size_t>(worker)].embed(head, windows_.window(w),
-                                                                   store.residual(w)));
+  pool_.for_each(share_.own_windows(), [&](int64_t w, int worker) {
+    error.note(w, runners_[static_cast<std::size_t>(worker)].embed(
+                      head, windows_.window(share_.window(w)), store.residual(w)));
   });
   return error.status();
 }
@@ -148,15 +196,43 @@ Result<TapSums> CalibrationStreamer::start_sums(const Measure& measure) const {
   const Memory& memory = *memory_.sums;
   TapSums sums;
   if (n == 0) return sums;
+  const int64_t rows = windows_.length * measure.slots;
   COLDPRESS_ASSIGN_OR_RETURN(sums.gram, Gram::create(n, memory));
-  for (DriftHalf& half : sums.drift.halves) {
-    if (!measure.drift) break;
+  sums.gram.count(windows_.count() * rows);
+  for (std::size_t i = 0; i < sums.drift.halves.size() && measure.drift; ++i) {
+    DriftHalf& half = sums.drift.halves[i];
     COLDPRESS_ASSIGN_OR_RETURN(half.gram, Gram::create(n, memory));
+    half.gram.count((windows_.count() + (i == 0 ? 1 : 0)) / 2 * rows);
     COLDPRESS_ASSIGN_OR_RETURN(half.input, MatrixD::create(n, n, memory));
     if (!measure.residual_drift) continue;
     COLDPRESS_ASSIGN_OR_RETURN(half.residual, MatrixD::create(hidden_, n, memory));
   }
   return sums;
+}
+
+Status CalibrationStreamer::merge_turn(std::span<const std::array<ShardSums, 2>* const> turn,
+                                       int64_t last, TapSums* sums) {
+  std::vector<SumPart> parts = parts_of(sums);
+  for (const auto* shard : turn) {
+    std::size_t at = 1;  // of the parts of a half
+    for (const ShardSums& half : *shard) {
+      const auto add = [&](std::size_t part, const MatrixF& sum) {
+        if (half.windows > 0) parts[part].shards.push_back(sum.view());
+      };
+      add(0, half.gram);
+      if (!sums->drift.is_measured()) break;
+      add(at++, half.gram);
+      add(at++, half.input);
+      if (sums->drift.halves[0].residual.rows() > 0) add(at++, half.residual);
+    }
+  }
+  const int64_t first = last - std::ssize(turn) + 1;
+  const auto neighbour = [&](int64_t shard) {
+    if (shard < 0 || shard == share_.shards()) return -1;
+    const int rank = share_.rank_of(shard);
+    return rank == comm_.rank() ? -1 : rank;
+  };
+  return add_shards(parts, neighbour(first - 1), neighbour(last + 1), comm_);
 }
 
 Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill& fill,
@@ -169,16 +245,16 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
   }
   FirstError error;
   Turnstile turnstile;
+  std::vector<const std::array<ShardSums, 2>*> turn;  // whoever is in the turnstile has it
   std::vector<StreamTimes> spent(static_cast<std::size_t>(pool_.threads()));
-  const int64_t shards = (windows_.count() + kWindowsPerShard - 1) / kWindowsPerShard;
-  pool_.for_each(shards, [&](int64_t shard, int worker) {
+  pool_.for_each(share_.own_shards(), [&](int64_t shard, int worker) {
     const auto at = static_cast<std::size_t>(worker);
     Scratch& s = scratch_[at];
     Status status = fit(s.tap, windows_.length, width);
     if (status.ok() && source_) status = fit(s.source, windows_.length, width);
     for (ShardSums& half : s.sums) half.windows = 0;
     const int64_t first = shard * kWindowsPerShard;
-    const int64_t last = std::min(windows_.count(), first + kWindowsPerShard);
+    const int64_t last = std::min(share_.own_windows(), first + kWindowsPerShard);
     for (int64_t w = first; w < last && status.ok(); ++w) {
       const double start = now();
       const View2<float> none;  // of the last stage, which ends in no tap
@@ -194,20 +270,18 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
       spent[at].gram += now() - middle;
     }
     error.note(shard, status);
+    if (!is_summed) return;
     const double start = now();
+    int64_t end = shard;  // of the turn
+    while (!share_.ends_turn(share_.shard(end))) ++end;
     turnstile.in_order(shard, [&] {
-      if (!is_summed || !status.ok()) return;
-      for (std::size_t i = 0; i < s.sums.size(); ++i) {
-        const ShardSums& half = s.sums[i];
-        if (half.windows == 0) continue;
-        const int64_t rows = half.windows * windows_.length * measure.slots;
-        sums.gram.add(half.gram.view(), rows);
-        if (!measure.drift) continue;
-        sums.drift.halves[i].gram.add(half.gram.view(), rows);
-        add(half.input, sums.drift.halves[i].input);
-        if (measure.residual_drift) add(half.residual, sums.drift.halves[i].residual);
-      }
+      turn.push_back(&s.sums);
+      if (shard != end) return;
+      // After an error the other ranks hear of it, and wait no longer.
+      if (!error.is_noted()) error.note(shard, merge_turn(turn, share_.shard(shard), &sums));
+      turn.clear();
     });
+    turnstile.wait_for(end);  // the sums are in use until then
     spent[at].gram += now() - start;
   });
   for (Scratch& s : scratch_) s = {};  // solvers need the room
@@ -246,7 +320,7 @@ Result<TapSums> CalibrationStreamer::run_stage(const BlockWeights& weights,
     measure = measure_of(taps[at_stage]);
     routes = taps[at_stage].by_expert && measure.slots == 1 && stage == 2;
   }
-  if (routes) routes_.resize(static_cast<std::size_t>(windows_.count()));
+  if (routes) routes_.resize(static_cast<std::size_t>(share_.own_windows()));
   const Fill fill = [&](StageRunner& runner, int64_t w, View2<float> tap) -> Status {
     COLDPRESS_RETURN_IF_ERROR(
         run_window(runner, weights, block, stage, previous_width, store_, w, true, tap));
@@ -258,37 +332,6 @@ Result<TapSums> CalibrationStreamer::run_stage(const BlockWeights& weights,
   return sum_gram(measure, fill, [&](StageRunner& runner, int64_t w, View2<float> tap) {
     return run_window(runner, *source, block, stage, previous_width, *source_, w, true, tap);
   });
-}
-
-OpenTap CalibrationStreamer::describe_tap(Gram gram) {
-  const int64_t width = gram.n();
-  OpenTap open;
-  open.gram = std::move(gram);
-  open.max_abs.assign(static_cast<std::size_t>(width), 0.0F);
-  std::vector<double> sums(static_cast<std::size_t>(width));
-  for (int64_t w = 0; w < windows_.count(); ++w) {
-    const View2<float> values = store_.tap(w, width);
-    for (int64_t t = 0; t < values.rows; ++t) {
-      for (int64_t j = 0; j < width; ++j) {
-        const auto at = static_cast<std::size_t>(j);
-        const float size = std::fabs(values(t, j));
-        open.max_abs[at] = std::max(open.max_abs[at], size);
-        sums[at] += size;
-      }
-    }
-  }
-  const int64_t tokens = windows_.count() * windows_.length;
-  for (const double sum : sums) {
-    open.mean_abs.push_back(static_cast<float>(sum / static_cast<double>(tokens)));
-  }
-  open.sample = MatrixF(std::min(kSampleTokens, tokens), width);
-  for (int64_t i = 0; i < open.sample.rows(); ++i) {  // spread evenly, from the middle of each part
-    const int64_t token = (2 * i + 1) * tokens / (2 * open.sample.rows());
-    std::memcpy(open.sample.row(i),
-                store_.tap(token / windows_.length, width).row(token % windows_.length),
-                static_cast<std::size_t>(width) * sizeof(float));
-  }
-  return open;
 }
 
 Result<OpenTap> CalibrationStreamer::open_tap(const BlockWeights& weights,
@@ -308,7 +351,7 @@ Result<OpenTap> CalibrationStreamer::open_tap(const BlockWeights& weights,
   }
   COLDPRESS_ASSIGN_OR_RETURN(TapSums sums, sum_gram({taps[at_stage].width}, fill, fill_source));
   if (!is_measuring_) return OpenTap();
-  return describe_tap(std::move(sums.gram));
+  return describe_tap(std::move(sums.gram), windows_, share_, store_, comm_);
 }
 
 Result<TapSums> CalibrationStreamer::close_tap(const BlockWeights& weights, int block, int stage,
@@ -316,7 +359,7 @@ Result<TapSums> CalibrationStreamer::close_tap(const BlockWeights& weights, int 
                                                std::span<const float> scales) {
   const Tap& tap = taps[static_cast<std::size_t>(stage)];
   COLDPRESS_CHECK(static_cast<int64_t>(scales.size()) == tap.width);
-  routes_.resize(static_cast<std::size_t>(windows_.count()));
+  routes_.resize(static_cast<std::size_t>(share_.own_windows()));
   const auto divide = [&](ActivationStore& store, int64_t w) {
     const View2<float> stored = store.tap(w, tap.width);
     for (int64_t t = 0; t < stored.rows; ++t) {
@@ -353,7 +396,7 @@ CalibrationStreamer::Measure CalibrationStreamer::measure_of(const Tap& tap) con
 }
 
 Result<TapSums> CalibrationStreamer::head_gram(const HeadWeights& head) {
-  Measure measure{store_.residual(0).cols};
+  Measure measure{hidden_};
   measure.drift = source_.has_value();
   const auto norm = [&head](ActivationStore& store) -> Fill {
     return [&](StageRunner& runner, int64_t w, View2<float> tap) {
@@ -363,40 +406,72 @@ Result<TapSums> CalibrationStreamer::head_gram(const HeadWeights& head) {
   return sum_gram(measure, norm(store_), source_ ? norm(*source_) : Fill());
 }
 
-Gram CalibrationStreamer::expert_gram(const Tap& tap, int64_t expert) {
-  const int64_t slots = tap.slots();
-  Gram gram(tap.width / slots);
-  MatrixF rows(kExpertRows, gram.n());
-  MatrixF sum(gram.n(), gram.n());
-  int64_t filled = 0;
-  const auto flush = [&] {
-    if (filled == 0) return;
-    syrk_lower(1.0F, rows.view().row_range(0, filled), 0.0F, sum.view());
-    gram.add(sum.view(), filled);
-    filled = 0;
-  };
-  for (int64_t w = 0; w < windows_.count(); ++w) {
+void CalibrationStreamer::each_row(const Tap& tap, int64_t expert, int64_t own_shard,
+                                   const std::function<void(const float* row)>& row) {
+  const int64_t n = tap.width / tap.slots();
+  const int64_t first = own_shard * kWindowsPerShard;
+  const int64_t last = std::min(share_.own_windows(), first + kWindowsPerShard);
+  for (int64_t w = first; w < last; ++w) {
     const Routes& routes = routes_[static_cast<std::size_t>(w)];
     const View2<float> stored = store_.tap(w, tap.width);
     for (int64_t i = 0; i < windows_.length * routes.used; ++i) {
       if (routes.experts[static_cast<std::size_t>(i)] != expert) continue;
-      const int64_t slot = slots == 1 ? 0 : i % routes.used;
-      std::memcpy(rows.row(filled), stored.row(i / routes.used) + slot * gram.n(),
-                  static_cast<std::size_t>(gram.n()) * sizeof(float));
-      if (++filled == kExpertRows) flush();
+      row(stored.row(i / routes.used) + (tap.slots() == 1 ? 0 : i % routes.used) * n);
     }
   }
-  flush();
-  return gram;
 }
 
-std::vector<Gram> CalibrationStreamer::expert_grams(const Tap& tap, int64_t first, int64_t count) {
-  std::vector<Gram> grams(static_cast<std::size_t>(count));
+Result<std::vector<Gram>> CalibrationStreamer::expert_grams(const Tap& tap, int64_t first,
+                                                            std::span<const int> owners) {
+  const auto count = static_cast<int64_t>(owners.size());
+  const int64_t n = tap.width / tap.slots();
+  const auto owns = [&](int64_t i) { return owners[static_cast<std::size_t>(i)] == comm_.rank(); };
+  std::vector<std::optional<RowGram>> sums(owners.size());
+  std::vector<std::vector<float>> rows(owners.size());  // that go to another rank, or come from one
   std::vector<double> spent(static_cast<std::size_t>(pool_.threads()));
-  pool_.for_each(count, [&](int64_t i, int worker) {
-    const double start = now();
-    grams[static_cast<std::size_t>(i)] = expert_gram(tap, first + i);
-    spent[static_cast<std::size_t>(worker)] += now() - start;
+  const auto each_expert = [&](const std::function<void(int64_t i, std::size_t at)>& task) {
+    pool_.for_each(count, [&](int64_t i, int worker) {
+      const double start = now();
+      task(i, static_cast<std::size_t>(i));
+      spent[static_cast<std::size_t>(worker)] += now() - start;
+    });
+  };
+  for (int64_t shard = 0; shard < share_.shards(); ++shard) {
+    const int from = share_.rank_of(shard);
+    const bool is_own = from == comm_.rank();
+    for (std::size_t i = 0; i < owners.size() && !is_own; ++i) {
+      if (owners[i] != comm_.rank()) continue;
+      COLDPRESS_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, comm_.receive(from));
+      rows[i].resize(bytes.size() / sizeof(float));
+      if (!bytes.empty()) std::memcpy(rows[i].data(), bytes.data(), rows[i].size() * sizeof(float));
+    }
+    each_expert([&](int64_t i, std::size_t at) {
+      if (owns(i) && !sums[at]) sums[at].emplace(n);
+      if (is_own) {
+        each_row(tap, first + i, share_.own_shard(shard), [&](const float* row) {
+          if (owns(i)) {
+            sums[at]->add(row);
+          } else {
+            rows[at].insert(rows[at].end(), row, row + n);
+          }
+        });
+      } else if (owns(i)) {
+        for (std::size_t r = 0; r < rows[at].size(); r += static_cast<std::size_t>(n)) {
+          sums[at]->add(rows[at].data() + r);
+        }
+      }
+    });
+    for (std::size_t i = 0; i < owners.size(); ++i) {
+      if (is_own && owners[i] != from) {
+        COLDPRESS_RETURN_IF_ERROR(comm_.send(owners[i], std::as_bytes(std::span(rows[i]))));
+      }
+      rows[i].clear();
+    }
+  }
+  std::vector<Gram> grams(owners.size());
+  each_expert([&](int64_t i, std::size_t at) {
+    if (owns(i)) grams[at] = sums[at] ? sums[at]->take() : Gram(n);
+    sums[at].reset();
   });
   for (const double s : spent) times_.gram += s;
   return grams;
@@ -409,7 +484,7 @@ int64_t CalibrationStreamer::state_bytes() const {
 
 Status CalibrationStreamer::each_residual(const std::function<Status(View2<float>)>& visit) {
   for (ActivationStore* store : {&store_, source_ ? &*source_ : nullptr}) {
-    for (int64_t w = 0; store != nullptr && w < windows_.count(); ++w) {
+    for (int64_t w = 0; store != nullptr && w < share_.own_windows(); ++w) {
       COLDPRESS_RETURN_IF_ERROR(visit(store->residual(w)));
     }
   }
@@ -424,6 +499,8 @@ Status CalibrationStreamer::save(const WriteBytes& write) {
 }
 
 Status CalibrationStreamer::restore(const ReadBytes& read) {
+  COLDPRESS_RETURN_IF_ERROR(create_store(store_));
+  if (source_) COLDPRESS_RETURN_IF_ERROR(create_store(*source_));
   return each_residual([&](View2<float> rows) {
     const auto size = static_cast<std::size_t>(rows.rows * rows.cols);
     return read(std::as_writable_bytes(std::span(rows.data, size)));

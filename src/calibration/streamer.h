@@ -1,6 +1,7 @@
 // Runs the calibration windows through one stage of one block, and sums the Gram of the tap it ends
 // in. Windows are grouped in shards of fixed size: a shard is one task, its Gram an fp32 sum,
-// merged in fp64 in shard order (hessian/gram.h).
+// merged in fp64 in shard order (hessian/gram.h). Ranks share the shards
+// (calibration/shard_share.h); the sums are the same bytes for any number of them.
 #pragma once
 
 #include <array>
@@ -13,7 +14,9 @@
 #include "base/memory.h"
 #include "calibration/activation_store.h"
 #include "calibration/gram_source.h"
+#include "calibration/shard_share.h"
 #include "calibration/windows.h"
+#include "distributed/comm.h"
 #include "hessian/gram.h"
 #include "model/model.h"
 #include "parallel/thread_pool.h"
@@ -30,10 +33,13 @@ struct StreamerMemory {
 class CalibrationStreamer final : public GramSource {
  public:
   // Keeps references to all of them; they must outlive it. With `follow_source`, the windows run
-  // through the unquantised model as well, and taps come with their drift.
+  // through the unquantised model as well, and taps come with their drift. `comm`: the ranks that
+  // share the windows, of which each has all; null: this process runs them alone.
   CalibrationStreamer(const Model& model, const CalibrationWindows& windows, ThreadPool& pool,
-                      bool follow_source = false, const StreamerMemory& memory = {});
+                      bool follow_source = false, const StreamerMemory& memory = {},
+                      Comm* comm = nullptr);
 
+  int home() const override { return share_.home(); }
   bool follows_source() const override { return source_.has_value(); }
 
   // Fills the residual streams with the windows' embeddings.
@@ -54,9 +60,11 @@ class CalibrationStreamer final : public GramSource {
   // After the last block: the Gram of what the head reads.
   Result<TapSums> head_gram(const HeadWeights& head) override;
 
-  // Grams of experts first, ..., first + count - 1, each over the rows of the last tap, `tap`, that
-  // are routed to it and no others. Rows are gathered from the store; no copy of it is made.
-  std::vector<Gram> expert_grams(const Tap& tap, int64_t first, int64_t count) override;
+  // Grams of experts, each over the rows of the last tap, `tap`, that are routed to it and no
+  // others, in the order of the windows. Rows of the owner's windows are read where they are
+  // stored; other ranks send theirs, shard by shard.
+  Result<std::vector<Gram>> expert_grams(const Tap& tap, int64_t first,
+                                         std::span<const int> owners) override;
 
   void measure(bool on) override { is_measuring_ = on; }
   // The windows' residual streams, window by window; then those of the unquantised model.
@@ -83,16 +91,21 @@ class CalibrationStreamer final : public GramSource {
 
   const CalibrationWindows& windows_;
   ThreadPool& pool_;
+  LocalComm alone_;
+  Comm& comm_;
   StreamerMemory memory_;
   int64_t hidden_;
   int64_t widest_tap_;
+  // Filled by embed(). From there on windows are counted among those of this rank.
+  ShardShare share_;
+  bool is_shared_ = false;
   ActivationStore store_;
   std::optional<ActivationStore> source_;  // of the unquantised model
   // One per worker; those of the unquantised model, where it is followed, round nothing.
   std::vector<StageRunner> runners_;
   std::vector<StageRunner> source_runners_;
   std::vector<Scratch> scratch_;  // one per worker
-  std::vector<Routes> routes_;    // per window, of the current block
+  std::vector<Routes> routes_;    // per window of this rank, of the current block
   StreamTimes times_;
   bool is_measuring_ = true;
 
@@ -109,16 +122,23 @@ class CalibrationStreamer final : public GramSource {
   Result<TapSums> sum_gram(const Measure& measure, const Fill& fill, const Fill& fill_source);
   Result<TapSums> start_sums(const Measure& measure) const;
   Status add_window(const Measure& measure, int64_t w, Scratch& scratch);
+  // Adds the sums of a turn of this rank, which ends with shard `last`, in order.
+  Status merge_turn(std::span<const std::array<ShardSums, 2>* const> turn, int64_t last,
+                    TapSums* sums);
 
+  // Once: which windows are this rank's.
+  Status share_windows();
   Status embed_into(ActivationStore& store, const HeadWeights& head);
   // `rounded`: the tap, to the model's activation bits.
   Status run_window(StageRunner& runner, const BlockWeights& weights, int block, int stage,
                     int64_t previous_width, ActivationStore& store, int64_t w, bool rounded,
                     View2<float> tap);
   Measure measure_of(const Tap& tap) const;
-  OpenTap describe_tap(Gram gram);
+  Status create_store(ActivationStore& store);
   Status each_residual(const std::function<Status(View2<float>)>& visit);
-  Gram expert_gram(const Tap& tap, int64_t expert);
+  // row(values) for each input of the expert in one of this rank's shards, in order.
+  void each_row(const Tap& tap, int64_t expert, int64_t own_shard,
+                const std::function<void(const float* row)>& row);
 };
 
 // Bytes of its large buffers, for the plan.

@@ -27,6 +27,9 @@ class Gram {
   int64_t tokens() const { return tokens_; }
   // Lower triangle of the raw sum.
   View2<const double> sum() const { return sum_.view(); }
+  View2<double> sum() { return sum_.view(); }
+  // Of tokens whose products were added to sum().
+  void count(int64_t tokens) { tokens_ += tokens; }
 
   // Adds a shard's raw sum (n, n; lower triangle read) over `tokens` tokens.
   void add(View2<const float> lower, int64_t tokens);

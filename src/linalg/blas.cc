@@ -21,6 +21,8 @@ int dim(int64_t n) {
 
 }  // namespace
 
+std::string blas_kernels() { return openblas_get_corename(); }
+
 void gemm(Trans ta, Trans tb, float alpha, View2<const float> a, View2<const float> b, float beta,
           View2<float> c) {
   single_threaded();

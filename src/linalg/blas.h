@@ -4,6 +4,7 @@
 // All matrices are row-major fp32 unless stated. Outputs never alias inputs.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "base/view.h"
@@ -11,6 +12,9 @@
 namespace coldpress {
 
 enum class Trans { kNo, kYes };
+
+// Whose kernels multiply here, in one word: another processor's round their sums differently.
+std::string blas_kernels();
 
 // C <- alpha op(A) op(B) + beta C.
 void gemm(Trans ta, Trans tb, float alpha, View2<const float> a, View2<const float> b, float beta,

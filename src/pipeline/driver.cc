@@ -8,6 +8,7 @@
 #include "calibration/streamer.h"
 #include "pipeline/press.h"
 #include "pipeline/press_head.h"
+#include "pipeline/ranks.h"
 #include "pipeline/scaled_stage.h"
 #include "pipeline/work_folder.h"
 
@@ -16,7 +17,8 @@ namespace {
 
 // How many blocks an earlier process left behind it, with the activations after them in `grams`.
 Result<int> restored_blocks(const Run& run, const Model& model, GramSource& grams) {
-  if (run.hooks.work == nullptr) return 0;
+  // Of several ranks each has but its own windows' activations: known blocks run again, unmeasured.
+  if (run.hooks.work == nullptr || run.comm.size() > 1) return 0;
   int known = 0;
   const auto is_known = [&](int block) {
     const std::vector<Tap> taps = model.taps(block);
@@ -29,18 +31,22 @@ Result<int> restored_blocks(const Run& run, const Model& model, GramSource& gram
 }  // namespace
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
-                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory) {
-  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate, memory.streamer);
-  return run_plan(model, plan, streamer, hooks, pool, memory);
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory,
+                           Comm* comm) {
+  CalibrationStreamer streamer(model, windows, pool, plan.recipe.propagate, memory.streamer, comm);
+  return run_plan(model, plan, streamer, hooks, pool, memory, comm);
 }
 
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
-                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory) {
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory,
+                           Comm* comm) {
+  LocalComm alone;
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(plan.recipe.method));
   Run run{plan,
           *method,
           hooks,
           pool,
+          comm != nullptr ? *comm : alone,
           {},
           0,
           static_cast<int>(model.config().blocks),
@@ -54,11 +60,15 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
     run.linears += t.linears;
     run.planned[t.name] = &t;
   }
-  if (hooks.work != nullptr) run.journal = &hooks.work->journal();
+  if (hooks.work != nullptr) {
+    run.journal = &hooks.work->journal();
+    run.known = run.journal->known();
+  }
   PhaseTimes& seconds = run.report.seconds;
   {
     const Stopwatch total(&seconds.total);
     {
+      COLDPRESS_RETURN_IF_ERROR(share_known(&run.known, run.comm));
       COLDPRESS_ASSIGN_OR_RETURN(run.first_block, restored_blocks(run, model, grams));
       COLDPRESS_ASSIGN_OR_RETURN(
           HeadWeights head,
@@ -87,7 +97,7 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
             press_tap(run, block, taps[stage], std::move(sums), grams, weights));
         if (run.journal != nullptr) COLDPRESS_RETURN_IF_ERROR(run.journal->flush());
       }
-      if (hooks.work != nullptr && block >= run.first_block) {
+      if (hooks.work != nullptr && run.comm.size() == 1 && block >= run.first_block) {
         COLDPRESS_RETURN_IF_ERROR(hooks.work->save(grams, block));
       }
     }

@@ -10,6 +10,7 @@
 #include "calibration/gram_source.h"
 #include "calibration/streamer.h"
 #include "calibration/windows.h"
+#include "distributed/comm.h"
 #include "export/export.h"
 #include "model/model.h"
 #include "parallel/thread_pool.h"
@@ -69,6 +70,7 @@ struct Progress {
   double mean_error;
 };
 
+// With several ranks every one of them has the hooks called, with the same.
 struct DriverHooks {
   // Receives each quantised tensor: values that are exact in the plan's dense type, or what its
   // blocks decode to.
@@ -81,7 +83,7 @@ struct DriverHooks {
   // empty.
   std::function<void(const LayerProblem& problem, const TensorReport& report)> inspect;
   // Gets what is solved, and has what an earlier process of the same run solved, which is then not
-  // solved again (nor inspected). May be null.
+  // solved again (nor inspected). May be null; of several ranks only rank 0 has one.
   WorkFolder* work = nullptr;
 };
 
@@ -92,14 +94,15 @@ struct RunMemory {
 };
 
 // Presses the model block by block (ALGORITHMS.md §6): each activation is computed once per block,
-// and every tap sees the quantised weights before it.
+// and every tap sees the quantised weights before it. `comm`: the ranks that do it together, each
+// with the same model, plan and windows; null: this process does it alone. Same bytes either way.
 Result<RunReport> run_plan(const Model& model, const Plan& plan, const CalibrationWindows& windows,
-                           const DriverHooks& hooks, ThreadPool& pool,
-                           const RunMemory& memory = {});
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory = {},
+                           Comm* comm = nullptr);
 // The same with the taps' Grams from elsewhere: no window runs through the model, so that no tap
 // sees the errors before it.
 Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& grams,
-                           const DriverHooks& hooks, ThreadPool& pool,
-                           const RunMemory& memory = {});
+                           const DriverHooks& hooks, ThreadPool& pool, const RunMemory& memory = {},
+                           Comm* comm = nullptr);
 
 }  // namespace coldpress

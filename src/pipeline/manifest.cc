@@ -145,8 +145,8 @@ Json make_manifest(const Model& model, const Plan& plan, const CalibrationWindow
 }
 
 Json reproducible_part(Json manifest) {
-  for (const char* key :
-       {"seconds", "threads", "peak_rss_bytes", "predicted_peak_bytes", "memory", "tensors"}) {
+  for (const char* key : {"seconds", "threads", "ranks", "peak_rss_bytes", "predicted_peak_bytes",
+                          "memory", "tensors"}) {
     manifest.erase(key);
   }
   manifest["source"].erase("path");

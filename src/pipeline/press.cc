@@ -4,24 +4,23 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
+#include <numeric>
+#include <span>
 #include <utility>
 
+#include "calibration/sum_chain.h"
 #include "grid/block_format.h"
 #include "hessian/shrinkage.h"
 #include "io/ggml_codec.h"
+#include "pipeline/owners.h"
+#include "pipeline/solved_linear.h"
 #include "solver/batch.h"
 #include "solver/bound.h"
 #include "solver/fit_grid.h"
 
 namespace coldpress {
 namespace {
-
-double bound_of(Run& run, const Job& job, const LayerSolution& solution) {
-  if (!(solution.energy > 0)) return 0;
-  const Stopwatch watch(&run.report.seconds.bound);
-  const double bits = job.planned->grid.bits + solution.side_bits_per_weight();
-  return relative_bound(job.w, *job.hessian, bits, solution.energy);
-}
 
 TensorReport report_of(const TapPlace& place, const Job& job, const SolvedLinear& solved) {
   const LinearRef& linear = *job.linear;
@@ -100,21 +99,9 @@ std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessi
   return Job{&linear, &planned, fit, hessian, w};
 }
 
-Result<TapProblem> tap_problem(Run& run, const std::string& name, TapSums sums,
-                               double residual_scale) {
-  const Stopwatch watch(&run.report.seconds.solve);
-  TargetShift shift(sums, residual_scale, run.pool);
-  sums.drift = {};
-  const MatrixF h = sums.gram.normalised();
-  const int64_t tokens = sums.gram.tokens();
-  sums.gram = {};
-  COLDPRESS_ASSIGN_OR_RETURN(TapHessian hessian, TapHessian::create(name, h.view()));
-  return TapProblem{std::move(shift), std::move(hessian), tokens};
-}
-
 bool is_solved(const Run& run, const LinearRef& linear) {
   if (run.planned.at(linear.tensor_name)->action != TensorAction::kQuantise) return true;
-  return run.journal != nullptr && run.journal->has(linear.tensor_name, linear.expert);
+  return run.known.linears.contains({linear.tensor_name, linear.expert});
 }
 
 bool is_solved(const Run& run, const Tap& tap) {
@@ -122,11 +109,61 @@ bool is_solved(const Run& run, const Tap& tap) {
                              [&](const LinearRef& linear) { return is_solved(run, linear); });
 }
 
+Status pose_tap(Run& run, const std::string& name, TapSums sums, double residual_scale,
+                const GramSource& grams, std::vector<Job>* jobs, TapProblem* problem) {
+  std::vector<Job*> unsolved;
+  std::vector<double> costs;
+  for (Job& job : *jobs) {
+    job.owner = 0;  // which has the journal
+    if (is_solved(run, *job.linear)) continue;
+    unsolved.push_back(&job);
+    costs.push_back(solve_cost(job.w.rows, job.w.cols));
+  }
+  if (unsolved.empty()) return {};
+  const std::vector<int> owners = assign_owners(costs, run.comm.size(), grams.home());
+  for (std::size_t k = 0; k < unsolved.size(); ++k) unsolved[k]->owner = owners[k];
+  COLDPRESS_RETURN_IF_ERROR(give_sums(grams.home(), owners, &sums, run.comm));
+  if (std::find(owners.begin(), owners.end(), run.comm.rank()) == owners.end()) return {};
+  const Stopwatch watch(&run.report.seconds.solve);
+  problem->shift = TargetShift(sums, residual_scale, run.pool);
+  sums.drift = {};
+  const MatrixF h = sums.gram.normalised();
+  const int64_t tokens = sums.gram.tokens();
+  sums.gram = {};
+  COLDPRESS_ASSIGN_OR_RETURN(problem->hessian, TapHessian::create(name, h.view()));
+  for (Job* job : unsolved) {
+    if (job->owner != run.comm.rank()) continue;
+    job->hessian = &*problem->hessian;
+    job->shift = &problem->shift;
+    job->tokens = tokens;
+  }
+  return {};
+}
+
 namespace {
 
-// Of jobs that have a Hessian.
-Status solve(Run& run, const SolverMethod& method, const TapPlace& place,
-             const std::vector<const Job*>& jobs, std::vector<SolvedLinear>* solved) {
+// Whether this rank is to solve it.
+bool is_own(const Run& run, const Job& job) {
+  if (is_solved(run, *job.linear)) return false;
+  return job.owner == kEveryRank || job.owner == run.comm.rank();
+}
+
+// What an earlier process found, where this rank has the journal.
+Status recall(const Run& run, const Job& job, SolvedLinear* solved) {
+  if (run.journal == nullptr) return {};
+  COLDPRESS_ASSIGN_OR_RETURN(*solved, run.journal->read(job.linear->tensor_name, job.linear->expert,
+                                                        *job.fit.kind, job.w.rows, job.w.cols));
+  return {};
+}
+
+Status write_down(Run& run, const Job& job, const SolvedLinear& solved) {
+  if (run.journal == nullptr) return {};
+  const Stopwatch watch(&run.report.seconds.write);
+  return run.journal->add(job.linear->tensor_name, job.linear->expert, solved);
+}
+
+std::vector<SolvedLinear> solve(Run& run, const SolverMethod& method, const TapPlace& place,
+                                std::span<const Job* const> jobs) {
   std::vector<QuantGrid> grids;
   std::vector<LayerProblem> problems;
   std::vector<LayerSolution> solutions;
@@ -143,97 +180,140 @@ Status solve(Run& run, const SolverMethod& method, const TapPlace& place,
     }
     solutions = solve_batch(problems, method, run.plan.recipe.solver, run.pool);
   }
+  std::vector<SolvedLinear> all;
   for (std::size_t k = 0; k < jobs.size(); ++k) {
     const Job& job = *jobs[k];
-    SolvedLinear linear{std::move(solutions[k]), 0, job.tokens, job.policy};
-    linear.bound = bound_of(run, job, linear.solution);
-    if (run.hooks.inspect) run.hooks.inspect(problems[k], report_of(place, job, linear));
-    if (run.journal != nullptr) {
-      const Stopwatch watch(&run.report.seconds.write);
-      COLDPRESS_RETURN_IF_ERROR(
-          run.journal->add(job.linear->tensor_name, job.linear->expert, linear));
+    SolvedLinear solved{std::move(solutions[k]), 0, job.tokens, job.policy};
+    if (solved.solution.energy > 0) {
+      const Stopwatch watch(&run.report.seconds.bound);
+      const double bits = job.planned->grid.bits + solved.solution.side_bits_per_weight();
+      solved.bound = relative_bound(job.w, *job.hessian, bits, solved.solution.energy);
     }
-    solved->push_back(std::move(linear));
+    if (run.hooks.inspect) run.hooks.inspect(problems[k], report_of(place, job, solved));
+    all.push_back(std::move(solved));
   }
+  return all;
+}
+
+Status hand_on(Run& run, const TapPlace& place, const Job& job, const SolvedLinear& solved) {
+  const LayerSolution& solution = solved.solution;
+  run.report.solve_gemm_flops += solution.gemm_flops;
+  const Matrix<std::byte> blocks = replace_weights(run, job, solution);
+  if (job.linear->is_stacked) {
+    stack_blocks(run, job, blocks);
+  } else {
+    const Stopwatch watch(&run.report.seconds.write);
+    COLDPRESS_RETURN_IF_ERROR(run.hooks.put(
+        job.linear->tensor_name, {job.w, blocks.view(), &solution.grid, solution.codes.view()}));
+  }
+  note(run, report_of(place, job, solved));
   return {};
 }
 
 }  // namespace
 
 Status press(Run& run, const SolverMethod& method, const TapPlace& place,
-             const std::vector<Job>& jobs) {
-  std::vector<const Job*> unsolved;
+             const std::vector<Job>& jobs, bool side_by_side) {
+  std::vector<const Job*> own;
   for (const Job& job : jobs) {
-    if (!is_solved(run, *job.linear)) unsolved.push_back(&job);
+    if (is_own(run, job)) own.push_back(&job);
   }
-  std::vector<SolvedLinear> solved;
-  if (!unsolved.empty()) {
-    COLDPRESS_RETURN_IF_ERROR(solve(run, method, place, unsolved, &solved));
+  // Alone, one after the other is enough: a result is handed on before the next is in memory.
+  const bool ahead = side_by_side || run.comm.size() > 1;
+  std::vector<SolvedLinear> solved;  // in the order of `own`
+  if (side_by_side && !own.empty()) {
+    solved = solve(run, method, place, own);
+  } else {
+    for (std::size_t k = 0; ahead && k < own.size(); ++k) {
+      solved.push_back(std::move(solve(run, method, place, {&own[k], 1}).front()));
+    }
   }
   std::size_t next = 0;  // of `solved`
   for (const Job& job : jobs) {
-    const bool is_new = next < unsolved.size() && unsolved[next] == &job;
-    SolvedLinear known;
-    if (!is_new) {
-      COLDPRESS_ASSIGN_OR_RETURN(
-          known, run.journal->read(job.linear->tensor_name, job.linear->expert, *job.fit.kind,
-                                   job.w.rows, job.w.cols));
+    const Job* const one = &job;
+    const bool is_known = is_solved(run, *job.linear);
+    SolvedLinear result;
+    if (is_known) {
+      COLDPRESS_RETURN_IF_ERROR(recall(run, job, &result));
+    } else if (is_own(run, job)) {
+      result = ahead ? std::move(solved[next++])
+                     : std::move(solve(run, method, place, {&one, 1}).front());
     }
-    const SolvedLinear& linear = is_new ? solved[next++] : known;
-    const LayerSolution& solution = linear.solution;
-    run.report.solve_gemm_flops += solution.gemm_flops;
-    const Matrix<std::byte> blocks = replace_weights(run, job, solution);
-    if (job.linear->is_stacked) {
-      stack_blocks(run, job, blocks);
-    } else {
-      const Stopwatch watch(&run.report.seconds.write);
-      COLDPRESS_RETURN_IF_ERROR(run.hooks.put(
-          job.linear->tensor_name, {job.w, blocks.view(), &solution.grid, solution.codes.view()}));
+    if (job.owner != kEveryRank) {
+      COLDPRESS_RETURN_IF_ERROR(
+          share_solved(job.owner, *job.fit.kind, job.linear->tensor_name, run.comm, &result));
     }
-    note(run, report_of(place, job, linear));
+    if (!is_known) COLDPRESS_RETURN_IF_ERROR(write_down(run, job, result));
+    COLDPRESS_RETURN_IF_ERROR(hand_on(run, place, job, result));
   }
   return {};
 }
 
 namespace {
 
-// Experts, a few at a time: each has a Hessian of its own, which its gate and up share.
-Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, GramSource& source,
+// Experts, a few of every rank at a time: each has a Hessian of its own, which its gate and up
+// share.
+Status press_experts(Run& run, int block, const Tap& tap, TapSums sums, GramSource& source,
                      BlockWeights& weights) {
-  int64_t experts = 0;
-  for (const LinearRef& linear : tap.linears)
-    experts = std::max<int64_t>(experts, linear.expert + 1);
-  for (int64_t first = 0; first < experts; first += kExpertsAtOnce) {
-    const int64_t count = std::min(kExpertsAtOnce, experts - first);
-    const bool all_solved = std::ranges::all_of(tap.linears, [&](const LinearRef& linear) {
-      return linear.expert < first || linear.expert >= first + count || is_solved(run, linear);
-    });
+  std::vector<std::vector<Job>> experts;
+  std::vector<double> costs;
+  for (const LinearRef& linear : tap.linears) {
+    const auto at = static_cast<std::size_t>(linear.expert);
+    if (experts.size() <= at) experts.resize(at + 1);
+    std::optional<Job> job = make_job(run, linear, nullptr, weights.linear(linear));
+    if (job) experts[at].push_back(std::move(*job));
+  }
+  for (const std::vector<Job>& jobs : experts) {
+    costs.push_back(0);
+    for (const Job& job : jobs) {
+      if (!is_solved(run, *job.linear)) costs.back() += solve_cost(job.w.rows, job.w.cols);
+    }
+  }
+  if (!is_solved(run, tap)) {  // else there are none
+    std::vector<int> every(static_cast<std::size_t>(run.comm.size()));
+    std::iota(every.begin(), every.end(), 0);
+    COLDPRESS_RETURN_IF_ERROR(give_sums(source.home(), every, &sums, run.comm));
+  }
+  const Gram& pooled = sums.gram;
+  const auto is_known = [&](const std::vector<Job>& jobs) {
+    return std::ranges::all_of(jobs, [&](const Job& job) { return is_solved(run, *job.linear); });
+  };
+  const auto at_once = static_cast<std::size_t>(kExpertsAtOnce * run.comm.size());
+  for (std::size_t first = 0; first < experts.size(); first += at_once) {
+    const std::size_t count = std::min(at_once, experts.size() - first);
+    const std::vector<int> owners =
+        assign_owners(std::span(costs).subspan(first, count), run.comm.size(), source.home());
+    const auto end = experts.begin() + static_cast<std::ptrdiff_t>(first + count);
+    const bool all_solved = std::all_of(end - static_cast<std::ptrdiff_t>(count), end, is_known);
     std::vector<Gram> grams;
-    if (!all_solved) grams = source.expert_grams(tap, first, count);
+    if (!all_solved) {
+      COLDPRESS_ASSIGN_OR_RETURN(grams,
+                                 source.expert_grams(tap, static_cast<int64_t>(first), owners));
+    }
     std::deque<TapHessian> hessians;
     std::vector<Job> jobs;
-    for (int64_t i = 0; i < count; ++i) {
-      ExpertHessian expert;
-      if (!all_solved) {
-        const Gram& own = grams[static_cast<std::size_t>(i)];
-        expert = expert_hessian(own, pooled, own.n());
+    for (std::size_t i = 0; i < count; ++i) {
+      std::vector<Job>& of_expert = experts[first + i];
+      for (Job& job : of_expert) job.owner = is_solved(run, *job.linear) ? 0 : owners[i];
+      if (owners[i] == run.comm.rank() && !is_known(of_expert)) {
+        const Gram& own = grams[i];
+        const ExpertHessian expert = expert_hessian(own, pooled, own.n());
         COLDPRESS_ASSIGN_OR_RETURN(
             TapHessian h,
             TapHessian::create(fmt::format("block {} {} of expert {}", block, tap.name, first + i),
                                expert.h.view()));
         hessians.push_back(std::move(h));
+        for (Job& job : of_expert) {
+          job.hessian = &hessians.back();
+          job.tokens = own.tokens();
+          job.policy = expert.policy;
+        }
       }
-      for (const LinearRef& linear : tap.linears) {
-        if (linear.expert != first + i) continue;
-        std::optional<Job> job =
-            make_job(run, linear, all_solved ? nullptr : &hessians.back(), weights.linear(linear));
-        if (!job) continue;
-        if (!all_solved) job->tokens = grams[static_cast<std::size_t>(i)].tokens();
-        job->policy = expert.policy;
-        jobs.push_back(std::move(*job));
-      }
+      std::move(of_expert.begin(), of_expert.end(), std::back_inserter(jobs));
     }
-    if (!jobs.empty()) COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, jobs));
+    if (!jobs.empty()) {
+      COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, jobs, true));
+    }
   }
   for (const LinearRef& linear : tap.linears) {  // tensors of all experts, once each
     if (linear.expert != 0 || !linear.is_stacked) continue;
@@ -251,25 +331,17 @@ Status press_experts(Run& run, int block, const Tap& tap, const Gram& pooled, Gr
 
 Status press_tap(Run& run, int block, const Tap& tap, TapSums sums, GramSource& grams,
                  BlockWeights& weights) {
-  if (tap.by_expert) return press_experts(run, block, tap, sums.gram, grams, weights);
-  std::optional<TapProblem> problem;  // none: all is solved already
-  if (!is_solved(run, tap)) {
-    COLDPRESS_ASSIGN_OR_RETURN(problem,
-                               tap_problem(run, fmt::format("block {} {}", block, tap.name),
-                                           std::move(sums), run.residual_scale));
-  }
-  // One by one: each fills the pool by itself or is small beside the others.
+  if (tap.by_expert) return press_experts(run, block, tap, std::move(sums), grams, weights);
+  std::vector<Job> jobs;
   for (const LinearRef& linear : tap.linears) {
-    std::optional<Job> job =
-        make_job(run, linear, problem ? &problem->hessian : nullptr, weights.linear(linear));
-    if (!job) continue;
-    if (problem) {
-      job->tokens = problem->tokens;
-      job->shift = &problem->shift;
-    }
-    COLDPRESS_RETURN_IF_ERROR(press(run, run.method, {block, tap.name}, {std::move(*job)}));
+    std::optional<Job> job = make_job(run, linear, nullptr, weights.linear(linear));
+    if (job) jobs.push_back(std::move(*job));
   }
-  return {};
+  TapProblem problem;
+  COLDPRESS_RETURN_IF_ERROR(pose_tap(run, fmt::format("block {} {}", block, tap.name),
+                                     std::move(sums), run.residual_scale, grams, &jobs, &problem));
+  // One by one: each fills the pool by itself or is small beside the others.
+  return press(run, run.method, {block, tap.name}, jobs);
 }
 
 }  // namespace coldpress

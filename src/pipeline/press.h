@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "calibration/gram_source.h"
+#include "distributed/comm.h"
 #include "grid/table.h"
 #include "pipeline/driver.h"
 #include "pipeline/propagation.h"
@@ -33,12 +34,14 @@ class Stopwatch {
   std::chrono::steady_clock::time_point start_;
 };
 
-// Everything one run carries from tap to tap.
+// Everything one run carries from tap to tap. With several ranks each carries all of it: a linear
+// is solved by its owner, which sends the result to the others.
 struct Run {
   const Plan& plan;
   const SolverMethod& method;
   const DriverHooks& hooks;
   ThreadPool& pool;
+  Comm& comm;
   RunReport report;
   int64_t linears = 0;
   int blocks = 0;
@@ -47,7 +50,9 @@ struct Run {
   std::map<std::string, Matrix<std::byte>> stacked = {};  // packed rows of experts that are solved
   // Transforms that change each linear before it is solved.
   std::vector<std::pair<const TransformKind*, TransformStep>> reshaping = {};
-  RunJournal* journal = nullptr;  // what is solved, now and by earlier processes; may be null
+  RunJournal* journal = nullptr;  // what is solved, now and by earlier processes; may be null, and
+                                  // is but in rank 0
+  KnownWork known = {};           // by earlier processes; the same in every rank
   int first_block = 0;            // blocks before it do not run: what they give is known
 };
 
@@ -56,11 +61,12 @@ struct Job {
   const LinearRef* linear;
   const PlannedTensor* planned;
   GridFit fit;
-  TapHessian* hessian;  // null where the journal has the solution
+  TapHessian* hessian;  // null where the solution is known
   View2<float> w;       // (out, in), replaced by the values that the output will hold
   int64_t tokens = 0;
   std::string policy = {};             // of experts
   const TargetShift* shift = nullptr;  // of what is asked of the linear; none: its own weights
+  int owner = kEveryRank;              // the rank that solves it; only there the rest is filled in
 };
 
 struct TapPlace {
@@ -68,7 +74,7 @@ struct TapPlace {
   std::string tap;
 };
 
-// Whether the journal has all that the plan asks for of the tap's linears.
+// Whether all that the plan asks for of the tap's linears is known.
 bool is_solved(const Run& run, const Tap& tap);
 bool is_solved(const Run& run, const LinearRef& linear);
 
@@ -78,18 +84,21 @@ std::optional<Job> make_job(Run& run, const LinearRef& linear, TapHessian* hessi
 // What the linears of a tap are solved against.
 struct TapProblem {
   TargetShift shift;  // what the tap's drift asks of them
-  TapHessian hessian;
-  int64_t tokens = 0;
+  std::optional<TapHessian> hessian;
 };
-// The sums, which are large, are gone when it returns. `name`: of the tap, in errors.
-// `residual_scale`: of what its linears give, in the residual stream.
-Result<TapProblem> tap_problem(Run& run, const std::string& name, TapSums sums,
-                               double residual_scale);
 
-// Solves the jobs together, by `method`, and hands each result on. What the journal has is not
-// solved again.
+// Chooses who solves the jobs, all of one tap that is not of experts, and poses those of this rank
+// that are not known against `problem`. `sums`: as `grams` gave them; they are large, and gone when
+// it returns; unless all jobs are known. `name`: of the tap, in errors. `residual_scale`: of what
+// its linears give, in the residual stream.
+Status pose_tap(Run& run, const std::string& name, TapSums sums, double residual_scale,
+                const GramSource& grams, std::vector<Job>* jobs, TapProblem* problem);
+
+// Solves the jobs of this rank by `method`, those `side_by_side` together, and hands each result
+// on, those of other ranks too, in the order of the jobs. What is known comes from rank 0's
+// journal instead, which gets the rest.
 Status press(Run& run, const SolverMethod& method, const TapPlace& place,
-             const std::vector<Job>& jobs);
+             const std::vector<Job>& jobs, bool side_by_side = false);
 
 // `sums`: of `tap`, as the last stage of `grams` returned it. Experts get Grams of their own from
 // there, or a stated share of the pooled one (hessian/shrinkage.h).

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 namespace coldpress {
 namespace {
@@ -14,18 +15,10 @@ const PlannedTensor* find_tap(const Run& run, std::string_view tap) {
   return nullptr;
 }
 
-Status press_matrix(Run& run, const SolverMethod& method, const PlannedTensor& planned,
-                    TapHessian* hessian, int64_t tokens, const TargetShift* shift, MatrixF* w) {
-  const LinearRef linear{planned.role, planned.name, w->rows(), w->cols()};
-  std::optional<Job> job = make_job(run, linear, hessian, w->view());
+Job job_of(Run& run, const LinearRef& linear, View2<float> w) {
+  std::optional<Job> job = make_job(run, linear, nullptr, w);
   COLDPRESS_CHECK(job.has_value());
-  job->tokens = tokens;
-  job->shift = shift;
-  return press(run, method, {-1, planned.tap}, {std::move(*job)});
-}
-
-bool is_solved(const Run& run, const PlannedTensor& planned) {
-  return run.journal != nullptr && run.journal->has(planned.name, -1);
+  return std::move(*job);
 }
 
 Result<TapSums> head_gram(const Model& model, GramSource& grams) {
@@ -41,14 +34,18 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
   if (planned == nullptr) return {};
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
   std::optional<TapHessian> h;
-  if (!is_solved(run, *planned)) {
+  const LinearRef linear{planned->role, planned->name, w.rows(), w.cols()};
+  Job job = job_of(run, linear, w.view());  // so cheap that every rank does it
+  if (is_solved(run, linear)) {
+    job.owner = 0;
+  } else {
     // A row is looked up, not multiplied: no entry of it leans on another.
     MatrixF identity(w.cols(), w.cols());
     for (int64_t j = 0; j < w.cols(); ++j) identity(j, j) = 1.0F;
     COLDPRESS_ASSIGN_OR_RETURN(h, TapHessian::create(kEmbeddingTap, identity.view()));
+    job.hessian = &*h;
   }
-  COLDPRESS_RETURN_IF_ERROR(
-      press_matrix(run, **find_solver("rtn"), *planned, h ? &*h : nullptr, 0, nullptr, &w));
+  COLDPRESS_RETURN_IF_ERROR(press(run, **find_solver("rtn"), {-1, planned->tap}, {job}));
   head->replace("token_embd", std::move(w));
   return {};
 }
@@ -56,15 +53,17 @@ Status press_embedding(Run& run, const Model& model, HeadWeights* head) {
 Status press_head(Run& run, const Model& model, GramSource& grams) {
   const PlannedTensor* planned = find_tap(run, kHeadTap);
   if (planned == nullptr) return {};
-  if (is_solved(run, *planned)) {
-    COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
-    return press_matrix(run, run.method, *planned, nullptr, 0, nullptr, &w);
-  }
-  grams.measure(true);
-  COLDPRESS_ASSIGN_OR_RETURN(TapSums sums, head_gram(model, grams));
-  COLDPRESS_ASSIGN_OR_RETURN(TapProblem tap, tap_problem(run, kHeadTap, std::move(sums), 1));
   COLDPRESS_ASSIGN_OR_RETURN(MatrixF w, model.load(planned->name));
-  return press_matrix(run, run.method, *planned, &tap.hessian, tap.tokens, &tap.shift, &w);
+  const LinearRef linear{planned->role, planned->name, w.rows(), w.cols()};
+  std::vector<Job> jobs = {job_of(run, linear, w.view())};
+  TapSums sums;
+  if (!is_solved(run, linear)) {
+    grams.measure(true);
+    COLDPRESS_ASSIGN_OR_RETURN(sums, head_gram(model, grams));
+  }
+  TapProblem problem;
+  COLDPRESS_RETURN_IF_ERROR(pose_tap(run, kHeadTap, std::move(sums), 1, grams, &jobs, &problem));
+  return press(run, run.method, {-1, planned->tap}, jobs);
 }
 
 }  // namespace coldpress

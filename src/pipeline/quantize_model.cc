@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/hash.h"
 #include "base/memory.h"
 #include "base/peak_memory.h"
 #include "calibration/imatrix_grams.h"
@@ -18,10 +20,12 @@
 #include "export/table.h"
 #include "io/file.h"
 #include "io/spill.h"
+#include "linalg/blas.h"
 #include "pipeline/conversion_manifest.h"
 #include "pipeline/disk_space.h"
 #include "pipeline/manifest.h"
 #include "pipeline/memory_plan.h"
+#include "pipeline/ranks.h"
 #include "report/record.h"
 #include "tokenizer/tokenizer.h"
 
@@ -67,10 +71,19 @@ Result<std::optional<SpillFolder>> open_spill(const QuantizeJob& job, const Memo
 Result<RunReport> press_model(const QuantizeJob& job, const Model& model, const Plan& plan,
                               const Calibration& calibration, const DriverHooks& hooks,
                               ThreadPool& pool, const RunMemory& memory) {
-  if (!calibration.imatrix) return run_plan(model, plan, calibration.windows, hooks, pool, memory);
+  if (!calibration.imatrix) {
+    return run_plan(model, plan, calibration.windows, hooks, pool, memory, job.comm);
+  }
   COLDPRESS_ASSIGN_OR_RETURN(ImatrixGrams grams,
                              ImatrixGrams::create(model, *calibration.imatrix, job.imatrix));
-  return run_plan(model, plan, grams, hooks, pool, memory);
+  return run_plan(model, plan, grams, hooks, pool, memory, job.comm);
+}
+
+// Of all that the plan says of the model and of what happens to it.
+std::string plan_hash(const Plan& plan) {
+  Json json = plan_to_json(plan);
+  for (const char* key : {"predicted_peak_bytes", "memory"}) json.erase(key);  // of this machine
+  return "of hash " + xxh3_128_hex(json.dump());
 }
 
 // In place of what a manifest says of calibration windows.
@@ -150,10 +163,12 @@ Result<Fingerprint> fingerprint_of(const QuantizeJob& job, const Model& model,
   return fingerprint;
 }
 
-// From the opened model to the complete output. `work` may be null.
+// From the opened model to the complete output. `work` may be null; it and `sink` are rank 0's, as
+// is the manifest.
 Result<Json> press_and_write(const QuantizeJob& job, TransformedModel& model, const Plan& plan,
-                             const Calibration& calibration, WorkFolder* work, ExportSink& sink,
-                             std::chrono::steady_clock::time_point start) {
+                             const Calibration& calibration, WorkFolder* work, ExportSink* sink,
+                             Clock::time_point start, Comm& comm) {
+  const bool is_first = comm.rank() == 0;
   std::optional<AnonymousPeak> anonymous;
   if (job.max_ram > 0) anonymous.emplace();
   COLDPRESS_ASSIGN_OR_RETURN(const std::optional<SpillFolder> spill, open_spill(job, plan.memory));
@@ -165,36 +180,89 @@ Result<Json> press_and_write(const QuantizeJob& job, TransformedModel& model, co
   DriverHooks hooks;
   hooks.work = work;
   hooks.put = [&](const std::string& name, const PressedTensor& tensor) {
-    return is_stopped ? stopped() : sink.put(name, tensor);
+    if (is_stopped) return stopped();
+    return is_first ? sink->put(name, tensor) : Status();
   };
   hooks.replace = [&model](const std::string& name, MatrixF values) {
     model.replace(name, std::move(values));
   };
-  if (job.progress) {
+  if (job.progress && is_first) {
     hooks.progress = [&](const Progress& p) { is_stopped = is_stopped || !job.progress(p); };
   }
   COLDPRESS_ASSIGN_OR_RETURN(const RunReport report,
                              press_model(job, model, plan, calibration, hooks, pool, memory));
   if (is_stopped) return stopped();
+  COLDPRESS_ASSIGN_OR_RETURN(Json ranks, gather_traffic(comm));
+  if (!is_first) {
+    COLDPRESS_RETURN_IF_ERROR(comm.barrier());
+    return Json::object();
+  }
 
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
   Json manifest = make_manifest(
       model, plan, calibration.windows, report,
       {job.version, job.threads, peak_rss_bytes(), seconds, anonymous ? anonymous->bytes() : 0});
+  if (comm.size() > 1) manifest["ranks"] = std::move(ranks);
   if (calibration.imatrix) {
     manifest["calibration"] = imatrix_json(*calibration.imatrix, job.imatrix);
     manifest["flops"]["forward"] = manifest["flops"]["gram"] = 0;
   }
-  record_output(sink.tensors(), &manifest);
+  record_output(sink->tensors(), &manifest);
   const std::string full = manifest.dump(2);
   if (work != nullptr) COLDPRESS_RETURN_IF_ERROR(work->journal().add_manifest(full));
-  COLDPRESS_RETURN_IF_ERROR(sink.finish({full, reproducible_part(manifest).dump()}));
+  COLDPRESS_RETURN_IF_ERROR(sink->finish({full, reproducible_part(manifest).dump()}));
+  COLDPRESS_RETURN_IF_ERROR(comm.barrier());  // the others end well only now
   return manifest;
 }
 
-}  // namespace
+// What rank 0 alone has: the output, and the work that an earlier process of the same run left.
+struct FirstRank {
+  std::unique_ptr<WorkFolder> work;  // null: nothing is kept
+  std::unique_ptr<ExportSink> sink;
+  std::optional<Json> finished;  // the manifest, where all that was missing were names
+};
 
-Result<Json> quantize_model(QuantizeJob job) {
+// Reads the texts, too.
+Result<FirstRank> open_first_rank(const QuantizeJob& job, const Model& source, const Model& model,
+                                  const Plan& plan, Calibration* calibration) {
+  FirstRank first;
+  std::unique_ptr<WorkFolder>& work = first.work;
+  if (job.work) {
+    COLDPRESS_ASSIGN_OR_RETURN(work, WorkFolder::claim(job.out, *job.work));
+    remove_leftovers(job.out);
+    const int streams = calibration->imatrix ? 0 : (job.recipe.propagate ? 2 : 1);
+    COLDPRESS_RETURN_IF_ERROR(
+        check_disk_space(job.out, disk_needs(model, plan, streams), work->bytes()));
+  }
+  COLDPRESS_ASSIGN_OR_RETURN(const ExportRequest request, export_request(job, model, plan));
+  // The process that wrote it may have ended between its last step and the removal of its work.
+  const std::string finished = work ? work->manifest() : "";
+  const bool is_finished = !finished.empty() && recover_output(job.out, finished);
+  if (!is_finished) {
+    COLDPRESS_ASSIGN_OR_RETURN(first.sink, open_export(request));
+  }
+  if (!calibration->imatrix) {
+    COLDPRESS_ASSIGN_OR_RETURN(calibration->windows, read_windows(job.model, job.tokenizer_pre,
+                                                                  job.recipe, job.find_text));
+  }
+  if (work) {
+    COLDPRESS_ASSIGN_OR_RETURN(const Fingerprint fingerprint,
+                               fingerprint_of(job, source, *calibration));
+    COLDPRESS_RETURN_IF_ERROR(work->begin(fingerprint));
+    if (is_finished) {
+      work->remove();
+      COLDPRESS_ASSIGN_OR_RETURN(first.finished, parse_json(finished, work->path().string()));
+      return first;
+    }
+    if (work->has_work() && job.notice) {
+      job.notice(fmt::format("goes on after {} linears that {} has solved",
+                             work->journal().solved(), work->path().string()));
+    }
+  }
+  return first;
+}
+
+Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
   const auto start = Clock::now();
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(job.model));
   settle_code_types(*source, job.given, &job.recipe);
@@ -206,42 +274,21 @@ Result<Json> quantize_model(QuantizeJob job) {
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan,
                              make_plan(*model, job.recipe, job.threads, job.max_ram));
   COLDPRESS_RETURN_IF_ERROR(check_target(*model, plan, job.target, job.out));
-  std::unique_ptr<WorkFolder> work;
-  if (job.work) {
-    COLDPRESS_ASSIGN_OR_RETURN(work, WorkFolder::claim(job.out, *job.work));
-    remove_leftovers(job.out);
-    const int streams = calibration.imatrix ? 0 : (job.recipe.propagate ? 2 : 1);
-    COLDPRESS_RETURN_IF_ERROR(
-        check_disk_space(job.out, disk_needs(*model, plan, streams), work->bytes()));
+  COLDPRESS_RETURN_IF_ERROR(check_same_run(
+      {{"version", job.version}, {"plan", plan_hash(plan)}, {"BLAS kernel", blas_kernels()}},
+      comm));
+  FirstRank first;
+  if (comm.rank() == 0) {
+    COLDPRESS_ASSIGN_OR_RETURN(first, open_first_rank(job, *source, *model, plan, &calibration));
   }
-  COLDPRESS_ASSIGN_OR_RETURN(const ExportRequest request, export_request(job, *model, plan));
-  // The process that wrote it may have ended between its last step and the removal of its work.
-  const std::string finished = work ? work->manifest() : "";
-  const bool is_finished = !finished.empty() && recover_output(job.out, finished);
-  std::unique_ptr<ExportSink> sink;
-  if (!is_finished) {
-    COLDPRESS_ASSIGN_OR_RETURN(sink, open_export(request));
-  }
-  if (!calibration.imatrix) {
-    COLDPRESS_ASSIGN_OR_RETURN(
-        calibration.windows, read_windows(job.model, job.tokenizer_pre, job.recipe, job.find_text));
-  }
-  if (work) {
-    COLDPRESS_ASSIGN_OR_RETURN(const Fingerprint fingerprint,
-                               fingerprint_of(job, *source, calibration));
-    COLDPRESS_RETURN_IF_ERROR(work->begin(fingerprint));
-    if (is_finished) {
-      work->remove();
-      return parse_json(finished, work->path().string());
-    }
-    if (work->has_work() && job.notice) {
-      job.notice(fmt::format("goes on after {} linears that {} has solved",
-                             work->journal().solved(), work->path().string()));
-    }
-  }
+  COLDPRESS_ASSIGN_OR_RETURN(const int64_t goes_on, comm.least(first.finished ? 0 : 1));
+  if (goes_on == 0) return first.finished ? std::move(*first.finished) : Json::object();
+  COLDPRESS_RETURN_IF_ERROR(share_windows(&calibration.windows, comm));
   trim_heap();  // of the tokenizer's
-  auto manifest = press_and_write(job, *model, plan, calibration, work.get(), *sink, start);
-  if (!work) return manifest;
+  WorkFolder* const work = first.work.get();
+  auto manifest =
+      press_and_write(job, *model, plan, calibration, work, first.sink.get(), start, comm);
+  if (work == nullptr) return manifest;
   if (manifest.ok()) {
     work->remove();
   } else if (work->has_work()) {
@@ -250,6 +297,24 @@ Result<Json> quantize_model(QuantizeJob job) {
                               manifest.status().message(), work->path().string()));
   }
   return manifest;
+}
+
+}  // namespace
+
+Result<Json> quantize_model(QuantizeJob job) {
+  LocalComm alone;
+  Comm& comm = job.comm != nullptr ? *job.comm : alone;
+  Status failure;
+  try {
+    Result<Json> manifest = quantize_as_rank(std::move(job), comm);
+    if (manifest.ok()) return manifest;
+    failure = manifest.status();
+  } catch (const std::bad_alloc&) {  // an error of the machine, which other ranks must hear of
+    if (comm.size() == 1) throw;
+    failure = io_error("out of memory; use fewer samples or machines with more memory");
+  }
+  comm.fail(failure);
+  return failure;
 }
 
 }  // namespace coldpress

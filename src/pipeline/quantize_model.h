@@ -11,6 +11,7 @@
 
 #include "base/status.h"
 #include "calibration/windows.h"
+#include "distributed/comm.h"
 #include "hessian/imatrix.h"
 #include "io/json.h"
 #include "model/model.h"
@@ -53,10 +54,13 @@ struct QuantizeJob {
   std::optional<WorkFolderOptions> work = {};
   // Gets one sentence where the run goes on from the work of an earlier one. May be empty.
   std::function<void(const std::string&)> notice = {};
+  // The ranks that do it together, each with the same job and the same files in reach; rank 0 alone
+  // reads the texts and writes the output and what is kept. Null: this process does it alone.
+  Comm* comm = nullptr;
 };
 
-// The manifest. On any error nothing is left under the final name; the error says so where there
-// is work to go on from.
+// The manifest; in ranks but the first an empty object. On any error nothing is left under the
+// final name, and all ranks end with it; it says so where there is work to go on from.
 Result<Json> quantize_model(QuantizeJob job);
 
 // The model to press: the source as the recipe transforms it. Keeps a reference to `source`.

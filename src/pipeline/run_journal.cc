@@ -4,7 +4,6 @@
 #include <span>
 
 #include "io/byte_stream.h"
-#include "solver/solution_bytes.h"
 
 namespace coldpress {
 namespace {
@@ -101,6 +100,13 @@ Status RunJournal::begin(const Fingerprint& fingerprint) {
                           " holds the work of another run: " + difference + "; " + how_to_drop());
 }
 
+KnownWork RunJournal::known() const {
+  KnownWork known;
+  for (const auto& [linear, record] : linears_) known.linears.insert(linear);
+  known.scales = scales_;
+  return known;
+}
+
 Result<SolvedLinear> RunJournal::read(const std::string& tensor, int expert, const GridKind& kind,
                                       int64_t rows, int64_t cols) const {
   COLDPRESS_ASSIGN_OR_RETURN(const std::vector<std::byte> payload,
@@ -109,15 +115,10 @@ Result<SolvedLinear> RunJournal::read(const std::string& tensor, int expert, con
   in.take<uint8_t>();
   in.take_text();
   in.take<int32_t>();
-  SolvedLinear linear;
-  linear.bound = in.take<double>();
-  linear.tokens = in.take<int64_t>();
-  linear.policy = in.take_text();
   const std::string where = journal_.path().string() + ", " + tensor;
-  auto solution = solution_from_bytes(in.take_bytes(in.remaining()), kind, where);
-  if (!solution.ok()) return corrupt(solution.status().message() + "; " + how_to_drop());
-  linear.solution = std::move(solution).value();
-  if (linear.solution.codes.rows() != rows || linear.solution.codes.cols() != cols) {
+  auto linear = take_solved(&in, kind, where);
+  if (!linear.ok()) return corrupt(linear.status().message() + "; " + how_to_drop());
+  if (linear->solution.codes.rows() != rows || linear->solution.codes.cols() != cols) {
     return corrupt(where + ": this is a matrix of another size; " + how_to_drop());
   }
   return linear;
@@ -127,10 +128,7 @@ Status RunJournal::add(const std::string& tensor, int expert, const SolvedLinear
   ByteWriter out = record_of(Kind::kLinear);
   out.put_text(tensor);
   out.put(static_cast<int32_t>(expert));
-  out.put(linear.bound);
-  out.put(linear.tokens);
-  out.put_text(linear.policy);
-  out.put_bytes(solution_to_bytes(linear.solution));
+  put_solved(linear, &out);
   COLDPRESS_ASSIGN_OR_RETURN(const Journal::Record record, journal_.append(out.bytes()));
   linears_[{tensor, expert}] = record;
   has_unflushed_ = true;

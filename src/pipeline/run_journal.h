@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -16,17 +17,9 @@
 #include "grid/grid.h"
 #include "io/journal.h"
 #include "pipeline/fingerprint.h"
-#include "solver/solver.h"
+#include "pipeline/solved_linear.h"
 
 namespace coldpress {
-
-// A linear and what its report says beyond the solution.
-struct SolvedLinear {
-  LayerSolution solution;
-  double bound = 0;
-  int64_t tokens = 0;
-  std::string policy = {};
-};
 
 // A step of the recipe at a tap.
 struct ScaledPlace {
@@ -34,6 +27,12 @@ struct ScaledPlace {
   int stage;
   int step;
   auto operator<=>(const ScaledPlace&) const = default;
+};
+
+// What need not be found out again.
+struct KnownWork {
+  std::set<std::pair<std::string, int>> linears;  // tensor and expert, as in RunJournal::has()
+  std::map<ScaledPlace, std::vector<float>> scales;
 };
 
 class RunJournal {
@@ -45,6 +44,8 @@ class RunJournal {
   Status begin(const Fingerprint& fingerprint);
 
   int64_t solved() const { return static_cast<int64_t>(linears_.size()); }
+
+  KnownWork known() const;  // by now
 
   // `expert`: -1 for a linear that is a tensor by itself.
   bool has(const std::string& tensor, int expert) const {

@@ -1,6 +1,8 @@
 #include "pipeline/scaled_stage.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,6 +34,16 @@ std::optional<ScaleSite> site_of(const Model& model, const Tap& tap, const Block
     if (site.norm == norm && weights.find(std::string(norm)) != nullptr) return std::move(site);
   }
   return std::nullopt;
+}
+
+// Those that rank `home` found, in every rank.
+Status share_scales(int home, Comm& comm, std::vector<float>* scales) {
+  const auto as_bytes = std::as_bytes(std::span(*scales));
+  std::vector<std::byte> bytes(as_bytes.begin(), as_bytes.end());
+  COLDPRESS_RETURN_IF_ERROR(comm.broadcast(home, &bytes));
+  scales->resize(bytes.size() / sizeof(float));
+  if (!scales->empty()) std::memcpy(scales->data(), bytes.data(), bytes.size());
+  return {};
 }
 
 // The scales of one tap being found and put into effect.
@@ -200,9 +212,9 @@ Result<TapSums> run_scaled_stage(Run& run, const Model& model, StagePlace place,
   }
   // What an earlier process found; steps follow each other, so that all of it counts or none.
   std::vector<std::vector<float>> found;
-  for (std::size_t k = 0; run.journal != nullptr && k < steps.size(); ++k) {
-    auto scales = run.journal->scales({block, stage, static_cast<int>(k)});
-    if (scales) found.push_back(std::move(*scales));
+  for (std::size_t k = 0; k < steps.size(); ++k) {
+    const auto known = run.known.scales.find({block, stage, static_cast<int>(k)});
+    if (known != run.known.scales.end()) found.push_back(known->second);
   }
   const bool is_found = found.size() == steps.size();
   OpenTap open;
@@ -214,13 +226,21 @@ Result<TapSums> run_scaled_stage(Run& run, const Model& model, StagePlace place,
                   source);
   {
     const Stopwatch watch(&run.report.seconds.solve);
+    const int home = grams.home();
     for (std::size_t k = 0; k < steps.size(); ++k) {
       const auto& [kind, step] = steps[k];
-      const std::vector<float> scales =
-          is_found ? found[k] : kind->scales(scaling.problem(), *step, run.pool);
-      if (run.journal != nullptr && !is_found) {
-        COLDPRESS_RETURN_IF_ERROR(
-            run.journal->add_scales({block, stage, static_cast<int>(k)}, scales));
+      std::vector<float> scales;
+      if (is_found) {
+        scales = found[k];
+      } else {
+        if (home == kEveryRank || home == run.comm.rank()) {
+          scales = kind->scales(scaling.problem(), *step, run.pool);
+        }
+        if (home != kEveryRank) COLDPRESS_RETURN_IF_ERROR(share_scales(home, run.comm, &scales));
+        if (run.journal != nullptr) {
+          COLDPRESS_RETURN_IF_ERROR(
+              run.journal->add_scales({block, stage, static_cast<int>(k)}, scales));
+        }
       }
       if (!scales.empty()) scaling.apply(scales);
     }

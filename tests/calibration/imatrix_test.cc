@@ -158,7 +158,8 @@ TEST_P(ImatrixOf, GivesDiagonalGrams) {
       EXPECT_EQ(gram->sum()(1, 1), entry->sums[1]);
       continue;
     }
-    const std::vector<Gram> own = grams->expert_grams(tap, 2, 2);
+    const std::vector<int> owners(2, 0);
+    const std::vector<Gram> own = grams->expert_grams(tap, 2, owners).value();
     ASSERT_EQ(own.size(), 2u);
     EXPECT_EQ(own[1].tokens(), entry->counts[3]);
     EXPECT_EQ(own[1].sum()(1, 1), entry->sums[static_cast<std::size_t>(3 * entry->columns + 1)]);

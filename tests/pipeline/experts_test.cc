@@ -188,7 +188,8 @@ TEST_F(Experts, AGramHoldsItsOwnTokensOnly) {
       inputs[w] = std::move(out);
     }
     if (!tap.by_expert) continue;
-    const std::vector<Gram> grams = streamer.expert_grams(tap, 0, kExperts);
+    const std::vector<int> owners(kExperts, 0);
+    const std::vector<Gram> grams = streamer.expert_grams(tap, 0, owners).value();
     const int64_t n = grams.front().n();
     int64_t tokens = 0;
     for (int e = 0; e < kExperts; ++e) {

@@ -15,6 +15,7 @@
 #include "pipeline/quantize_model.h"
 #include "tests/cli/command.h"
 #include "tests/cli/tiny_model.h"
+#include "tests/distributed/thread_comm.h"
 
 namespace coldpress::test {
 namespace {
@@ -125,8 +126,59 @@ class Resume : public testing::Test {
     return quantize_model(std::move(part)).status();
   }
 
+  // One process begins, two ranks go on, three end it. 20 windows are three shards.
+  void expect_same_bytes_with_ranks(const std::function<void(QuantizeJob&)>& change,
+                                    const std::string& suffix, int64_t step,
+                                    const std::string& model = "model") {
+    const auto make = [&](const std::string& out, int64_t last, Comm* comm) {
+      QuantizeJob made = job(out + suffix, model);
+      made.recipe.samples = 20;
+      change(made);
+      made.comm = comm;
+      if (last == 0) return made;
+      made.work = WorkFolderOptions{.save_spacing = 0};
+      made.progress = [=](const Progress& p) { return p.done < last; };
+      return made;
+    };
+    ASSERT_TRUE(quantize_model(make("whole", 0, nullptr)).ok());
+    EXPECT_THAT(quantize_model(make("parts", step, nullptr)).status().message(),
+                HasSubstr("goes on from here"));
+    ThreadRanks stopped(2);
+    for (const Status& status : stopped.run(
+             [&](Comm& comm) { return quantize_model(make("parts", 2 * step, &comm)).status(); })) {
+      EXPECT_THAT(status.message(), HasSubstr("stopped before"));
+    }
+    ASSERT_TRUE(fs::exists(folder_ / ("parts" + suffix + ".work")));
+    ThreadRanks ranks(3);
+    for (const Status& status : ranks.run(
+             [&](Comm& comm) { return quantize_model(make("parts", 1000, &comm)).status(); })) {
+      EXPECT_TRUE(status.ok()) << status.message();
+    }
+    EXPECT_FALSE(fs::exists(folder_ / ("parts" + suffix + ".work")));
+    const Bytes one = bytes_of("whole" + suffix);
+    EXPECT_FALSE(one.empty());
+    EXPECT_TRUE(one == bytes_of("parts" + suffix));
+  }
+
   TempFolder folder_;
 };
+
+TEST_F(Resume, RanksGoOnFromEachOthersWork) {
+  expect_same_bytes_with_ranks([](QuantizeJob&) {}, "-dense", 5);
+}
+
+TEST_F(Resume, RanksKnowTheScalesThatWereFound) {
+  expect_same_bytes_with_ranks(
+      [](QuantizeJob& job) {
+        job.recipe.transform.steps = parse_transform_steps("smooth").value();
+      },
+      "-smooth", 5);
+}
+
+TEST_F(Resume, RanksGoOnWithinATapOfExperts) {
+  if (!write_experts()) GTEST_SKIP() << "the tiny models are absent";
+  expect_same_bytes_with_ranks([](QuantizeJob&) {}, "-experts", 13, "experts");
+}
 
 TEST_F(Resume, DenseFolderWithPropagation) {
   for (const int64_t step : {1, 3}) {
