@@ -128,16 +128,22 @@ TEST_F(Mpi, AnErrorIsSaidOnceAndEndsAllRanks) {
 TEST_F(Mpi, AKilledRankEndsTheRun) {
   std::string line;
   for (const std::string& argument : command("out.gguf", 100)) line += argument + " ";
+  const std::string journal = work_ / "out.gguf.work/journal";  // is there once all have begun
   const auto start = std::chrono::steady_clock::now();
   const CommandResult result =
-      run(mpirun(3),
-          {"sh", "-c",
-           "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then (sleep 1; kill -9 $$) & fi; exec " + line});
+      run(mpirun(3), {"sh", "-c",
+                      "if [ $OMPI_COMM_WORLD_RANK = 1 ]; then (until [ -s '" + journal +
+                          "' ]; do sleep 0.01; done; kill -9 $$) & fi; exec " + line});
   const auto taken = std::chrono::steady_clock::now() - start;
   EXPECT_NE(result.exit_code, 0);
   EXPECT_THAT(result.err, HasSubstr("signal 9"));
   EXPECT_LT(taken, std::chrono::seconds(60));
   EXPECT_FALSE(std::filesystem::exists(work_ / "out.gguf"));
+
+  const CommandResult again = run(mpirun(2), command("out.gguf", 100));
+  EXPECT_EQ(again.exit_code, 0) << again.err;
+  ASSERT_EQ(test::run_command(command("alone.gguf", 100)).exit_code, 0);
+  EXPECT_TRUE(test::read_file(work_ / "out.gguf") == test::read_file(work_ / "alone.gguf"));
 }
 
 }  // namespace

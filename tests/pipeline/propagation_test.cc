@@ -7,9 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -78,6 +80,46 @@ Streams next(StageRunner& runner, const BlockWeights& weights, int stage, int64_
       runner.run(weights, 0, stage, state.residual.view(), state.tap.view(), tap.view()).ok());
   state.tap = std::move(tap);
   return state;
+}
+
+// What one streamer saved is what another has, that embedded nothing.
+TEST(Streamer, RestoresWhatItSaved) {
+  const std::string path = std::string(COLDPRESS_SHARED_DATA) + "/tiny/llama";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  const std::unique_ptr<Model> model = Model::open(path).value();
+  const CalibrationWindows windows = random_windows(11, 32);
+  ThreadPool pool(2);
+  std::vector<std::byte> saved;
+  const auto bytes_of = [](CalibrationStreamer& streamer) {
+    std::vector<std::byte> bytes;
+    EXPECT_TRUE(streamer
+                    .save([&](std::span<const std::byte> piece) {
+                      bytes.insert(bytes.end(), piece.begin(), piece.end());
+                      return Status();
+                    })
+                    .ok());
+    return bytes;
+  };
+  {
+    CalibrationStreamer streamer(*model, windows, pool, true);
+    const HeadWeights head = HeadWeights::load(*model).value();
+    ASSERT_TRUE(streamer.embed(head).ok());
+    ASSERT_TRUE(streamer.embed_source(head).ok());
+    saved = bytes_of(streamer);
+    ASSERT_EQ(static_cast<int64_t>(saved.size()), streamer.state_bytes());
+  }
+  CalibrationStreamer other(*model, windows, pool, true);
+  std::size_t at = 0;
+  ASSERT_TRUE(other
+                  .restore([&](std::span<std::byte> piece) {
+                    std::copy_n(saved.begin() + static_cast<std::ptrdiff_t>(at), piece.size(),
+                                piece.begin());
+                    at += piece.size();
+                    return Status();
+                  })
+                  .ok());
+  EXPECT_EQ(at, saved.size());
+  EXPECT_TRUE(bytes_of(other) == saved);
 }
 
 TEST(Drift, IsTheDistanceFromTheUnquantisedModelByHalves) {
