@@ -33,7 +33,7 @@ std::span<const std::byte> as_bytes(std::string_view text) {
 std::vector<std::byte> frame(std::span<const std::byte> payload) {
   std::vector<std::byte> bytes(kHeadBytes + payload.size());
   const uint64_t length = payload.size();
-  std::memcpy(bytes.data() + kHeadBytes, payload.data(), payload.size());
+  if (!payload.empty()) std::memcpy(bytes.data() + kHeadBytes, payload.data(), payload.size());
   // Length and payload lie side by side while they are hashed.
   std::memcpy(bytes.data() + 8, &length, sizeof(length));
   const uint64_t checksum = xxh3_64(std::span(bytes).subspan(8));
@@ -118,7 +118,7 @@ Result<Journal> Journal::open(const fs::path& path, const Visit& visit) {
   const auto size = static_cast<uint64_t>(info.st_size);
   std::vector<std::byte> start(std::min<uint64_t>(size, kMagic.size()));
   COLDPRESS_RETURN_IF_ERROR(read_all(s.fd, 0, start, path).status());
-  if (std::memcmp(start.data(), kMagic.data(), start.size()) != 0) {
+  if (!start.empty() && std::memcmp(start.data(), kMagic.data(), start.size()) != 0) {
     return corrupt(path.string() + " is not a journal of coldpress; remove it");
   }
   if (start.size() < kMagic.size()) {

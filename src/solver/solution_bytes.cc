@@ -50,7 +50,7 @@ Matrix<uint8_t> take_codes(const QuantGrid& grid, ByteReader* in) {
   Matrix<uint8_t> codes(grid.rows, grid.cols);
   const auto count = static_cast<std::size_t>(codes.size());
   if (bits == 8) {
-    std::memcpy(codes.data(), words.data(), count);
+    if (count > 0) std::memcpy(codes.data(), words.data(), count);
   } else {
     for (std::size_t i = 0; i < count; ++i) {
       codes.data()[i] = static_cast<uint8_t>(stream_code(words, 0, 1, bits, i));
