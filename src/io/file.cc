@@ -18,6 +18,7 @@
 #include "base/hash.h"
 #include "io/os.h"
 #include "io/system_error.h"
+#include "io/write_all.h"
 
 namespace coldpress {
 namespace {
@@ -64,17 +65,6 @@ Result<fs::path> create_part(const fs::path& path, const char* kind, Create crea
     if (create(part)) return part;
     if (errno != EEXIST || n == 10000) return system_error(kind, path, errno);
   }
-}
-
-Status write_all(int fd, uint64_t offset, std::span<const std::byte> bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t n = os::pwrite(fd, bytes.data(), bytes.size(), offset);
-    if (n < 0) return system_error("write", path, errno);
-    if (n == 0) return system_error("write", path, ENOSPC);
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-    offset += static_cast<uint64_t>(n);
-  }
-  return {};
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "io/os.h"
 #include "io/system_error.h"
+#include "io/write_all.h"
 
 namespace coldpress {
 namespace {
@@ -45,17 +46,6 @@ std::vector<std::byte> frame(std::span<const std::byte> payload) {
 bool is_whole(std::span<const std::byte> record) {
   const std::vector<std::byte> again = frame(record.subspan(kHeadBytes));
   return std::memcmp(again.data(), record.data(), kHeadBytes) == 0;
-}
-
-Status write_all(int fd, uint64_t offset, std::span<const std::byte> bytes, const fs::path& path) {
-  while (!bytes.empty()) {
-    const ssize_t n = os::pwrite(fd, bytes.data(), bytes.size(), offset);
-    if (n < 0) return system_error("write", path, errno);
-    if (n == 0) return system_error("write", path, ENOSPC);
-    bytes = bytes.subspan(static_cast<std::size_t>(n));
-    offset += static_cast<uint64_t>(n);
-  }
-  return {};
 }
 
 // False where the file ends before.

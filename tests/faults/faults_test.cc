@@ -9,6 +9,7 @@
 
 #include "pipeline/quantize_model.h"
 #include "tests/cli/command.h"
+#include "tests/cli/tiny_job.h"
 #include "tests/cli/tiny_model.h"
 #include "tests/faults/faulty_os.h"
 
@@ -27,16 +28,10 @@ class Faults : public testing::Test {
   void TearDown() override { fail_call(Call::kOpen, 0, 0); }
 
   Status quantize(const std::string& out) {
-    QuantizeJob job;
-    job.model = folder_ / "model";
-    job.out = folder_ / out;
-    job.find_text = [](const std::string& name) { return fs::path(name); };
-    job.version = "test";
+    QuantizeJob job = tiny_job(folder_.path(), out);
     job.recipe.method = "rtn";
     job.recipe.grid.bits = 4;
-    job.recipe.grid.group = 32;
     job.recipe.grid.clip = Clip::kNone;
-    job.recipe.calibration = folder_ / "text.txt";
     job.recipe.samples = 1;
     job.recipe.seqlen = 16;
     job.work = WorkFolderOptions{.save_spacing = 0};

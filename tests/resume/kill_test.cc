@@ -15,6 +15,7 @@
 #include "base/rng.h"
 #include "pipeline/quantize_model.h"
 #include "tests/cli/command.h"
+#include "tests/cli/tiny_job.h"
 #include "tests/cli/tiny_model.h"
 
 namespace coldpress::test {
@@ -34,15 +35,8 @@ class Kill : public testing::Test {
 
   using Change = std::function<void(QuantizeJob&)>;
   Status quantize(const std::string& out, const Change& change, bool keeps) {
-    QuantizeJob job;
-    job.model = folder_ / "model";
-    job.out = folder_ / out;
-    job.find_text = [](const std::string& name) { return fs::path(name); };
-    job.version = "test";
-    job.recipe.method = "gptq";
+    QuantizeJob job = tiny_job(folder_.path(), out);
     job.recipe.grid.bits = 4;
-    job.recipe.grid.group = 32;
-    job.recipe.calibration = folder_ / "text.txt";
     job.recipe.samples = 16;
     job.recipe.seqlen = 64;
     change(job);

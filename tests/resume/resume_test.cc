@@ -14,6 +14,7 @@
 #include "pipeline/disk_space.h"
 #include "pipeline/quantize_model.h"
 #include "tests/cli/command.h"
+#include "tests/cli/tiny_job.h"
 #include "tests/cli/tiny_model.h"
 #include "tests/distributed/thread_comm.h"
 
@@ -49,16 +50,10 @@ class Resume : public testing::Test {
   }
 
   QuantizeJob job(const std::string& out, const std::string& model = "model") const {
-    QuantizeJob job;
+    QuantizeJob job = tiny_job(folder_.path(), out);
     job.model = folder_ / model;
-    job.out = folder_ / out;
-    job.find_text = [](const std::string& name) { return fs::path(name); };
-    job.version = "test";
     job.threads = 2;
-    job.recipe.method = "gptq";
     job.recipe.grid.bits = 3;
-    job.recipe.grid.group = 32;
-    job.recipe.calibration = folder_ / "text.txt";
     job.recipe.samples = 5;
     job.recipe.seqlen = 32;
     return job;
