@@ -81,7 +81,15 @@ class ByteReader {
     const auto taken = take_bytes(take<uint64_t>());
     return {reinterpret_cast<const char*>(taken.data()), taken.size()};
   }
-  // Memory is taken only for bytes that are there.
+  // Memory is taken only for bytes that are there; likewise of a matrix. Empty if they are not.
+  template <typename T>
+  std::vector<T> take_values(uint64_t count) {
+    static_assert(std::is_arithmetic_v<T> && !std::is_same_v<T, bool>);
+    const auto taken = take_bytes(checked_mul(count, sizeof(T)).value_or(UINT64_MAX));
+    std::vector<T> values(taken.size() / sizeof(T));
+    if (!taken.empty()) std::memcpy(values.data(), taken.data(), taken.size());
+    return values;
+  }
   template <typename T>
   Matrix<T> take_matrix() {
     const auto rows = take<int64_t>();

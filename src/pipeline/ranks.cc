@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
-
 #include "io/byte_stream.h"
 
 namespace coldpress {
@@ -34,9 +32,7 @@ Status share_windows(CalibrationWindows* windows, Comm& comm) {
   if (comm.rank() == 0) return {};
   ByteReader in(bytes);
   windows->length = in.take<int64_t>();
-  const auto tokens = in.take_bytes(in.remaining());
-  windows->tokens.resize(tokens.size() / sizeof(int32_t));
-  if (!tokens.empty()) std::memcpy(windows->tokens.data(), tokens.data(), tokens.size());
+  windows->tokens = in.take_values<int32_t>(in.remaining() / sizeof(int32_t));
   return {};
 }
 
@@ -67,10 +63,7 @@ Status share_known(KnownWork* known, Comm& comm) {
   }
   while (in.ok() && !in.is_done()) {
     const ScaledPlace place{in.take<int32_t>(), in.take<int32_t>(), in.take<int32_t>()};
-    const auto values = in.take_bytes(in.take<uint64_t>() * sizeof(float));
-    std::vector<float>& scales = known->scales[place];
-    scales.resize(values.size() / sizeof(float));
-    if (!values.empty()) std::memcpy(scales.data(), values.data(), values.size());
+    known->scales[place] = in.take_values<float>(in.take<uint64_t>());
   }
   return in.ok() ? Status() : corrupt("rank 0 sent a list of work that ends too early");
 }

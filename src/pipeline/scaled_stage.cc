@@ -2,13 +2,13 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstring>
 #include <optional>
 #include <span>
 #include <string>
 #include <utility>
 
 #include "export/layout.h"
+#include "io/byte_stream.h"
 #include "model/sites.h"
 #include "transform/table.h"
 
@@ -41,8 +41,7 @@ Status share_scales(int home, Comm& comm, std::vector<float>* scales) {
   const auto as_bytes = std::as_bytes(std::span(*scales));
   std::vector<std::byte> bytes(as_bytes.begin(), as_bytes.end());
   COLDPRESS_RETURN_IF_ERROR(comm.broadcast(home, &bytes));
-  scales->resize(bytes.size() / sizeof(float));
-  if (!scales->empty()) std::memcpy(scales->data(), bytes.data(), bytes.size());
+  *scales = ByteReader(bytes).take_values<float>(bytes.size() / sizeof(float));
   return {};
 }
 

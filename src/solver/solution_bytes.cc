@@ -145,9 +145,7 @@ std::optional<QuantGrid> take_grid(const GridKind& kind, ByteReader* in) {
   grid.offset_rule = take_rule(in);
   const auto levels = in->take<uint64_t>();
   if (levels > 256) return std::nullopt;
-  const auto level = in->take_bytes(levels * sizeof(float));
-  grid.level.resize(level.size() / sizeof(float));
-  if (!level.empty()) std::memcpy(grid.level.data(), level.data(), level.size());
+  grid.level = in->take_values<float>(levels);
   grid.scale = in->take_matrix<float>();
   grid.zero = in->take_matrix<float>();
   grid.unit = in->take_matrix<float>();
