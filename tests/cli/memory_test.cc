@@ -34,6 +34,13 @@ Json parsed(const CommandResult& result) {
   return json.ok() ? *json : Json();
 }
 
+// AddressSanitizer keeps freed memory for a while, so what it holds says nothing of the program.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kMemoryIsOurs = false;
+#else
+constexpr bool kMemoryIsOurs = true;
+#endif
+
 // One wide layer: its sums weigh more than all else.
 class WideLayer : public testing::Test {
  protected:
@@ -81,8 +88,10 @@ TEST_F(WideLayer, StaysBelowTheCeilingWithTheSameBytes) {
   const Json free = run("quantize", {"-o", work_ / "free"});
   const Json capped = run("quantize", {"--max-ram", ceiling, "-o", work_ / "capped"})["memory"];
   EXPECT_EQ(capped["predicted_peak_bytes"], planned["predicted_peak_bytes"]);
-  EXPECT_LE(capped["peak_anonymous_bytes"].get<int64_t>(), least);
-  EXPECT_GT(free["peak_rss_bytes"].get<int64_t>(), least + 100'000'000);
+  if (kMemoryIsOurs) {
+    EXPECT_LE(capped["peak_anonymous_bytes"].get<int64_t>(), least);
+    EXPECT_GT(free["peak_rss_bytes"].get<int64_t>(), least + 100'000'000);
+  }
   for (const auto& entry : fs::directory_iterator(work_ / "free")) {
     const std::string name = entry.path().filename().string();
     if (name == "coldpress.json") continue;
