@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -26,11 +27,9 @@ void multiply(const MatrixF& a, const MatrixF& b, View2<float> c) {
   gemm(Trans::kNo, Trans::kNo, 1.0F, a.view(), b.view(), 0.0F, c);
 }
 
-double dot(const MatrixF& a, const MatrixF& b) {
+double dot(const float* a, const float* b, int64_t n) {
   double sum = 0;
-  for (int64_t i = 0; i < a.size(); ++i) {
-    sum += static_cast<double>(a.data()[i]) * static_cast<double>(b.data()[i]);
-  }
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
   return sum;
 }
 
@@ -44,47 +43,49 @@ std::optional<MatrixF> damped_inverse(MatrixF h) {
   return h;
 }
 
-// How well one half's regression D_A (H_A + l I)^-1 predicts the other half's drift.
+// How well regressions of one half, D_A (H_A + l I)^-1, predict the other half's drift, row by row.
 struct Trial {
-  double cross = 0;
-  double energy = 0;
+  std::vector<double> cross;
+  std::vector<double> energy;
+
+  explicit Trial(int64_t rows)
+      : cross(static_cast<std::size_t>(rows)), energy(static_cast<std::size_t>(rows)) {}
 };
 
 double per_token(const DriftHalf& half) { return 1.0 / static_cast<double>(half.gram.tokens()); }
 
-// `inverse`: (H_A + l I)^-1; `h`: H_B. Strip by strip, as the matrices may be large.
-Trial try_on(const DriftHalf& a, const MatrixF& inverse, const DriftHalf& b, const MatrixF& h,
-             MatrixD DriftHalf::*drift, ThreadPool& pool) {
+// Adds what the regression of `a` is worth on `b`. `inverse`: (H_A + l I)^-1; `h`: H_B. Strip by
+// strip, as the matrices may be large.
+void try_on(const DriftHalf& a, const MatrixF& inverse, const DriftHalf& b, const MatrixF& h,
+            MatrixD DriftHalf::*drift, ThreadPool& pool, Trial& trial) {
   const std::vector<StripRange> strips = cut_into_strips((a.*drift).rows());
-  std::vector<Trial> parts(strips.size());
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
     const StripRange range = strips[static_cast<std::size_t>(s)];
     MatrixF of_strip = scaled(a.*drift, range, per_token(a));
     MatrixF t(of_strip.rows(), of_strip.cols());
     multiply(of_strip, inverse, t.view());
     multiply(t, h, of_strip.view());
-    Trial& part = parts[static_cast<std::size_t>(s)];
-    part.energy = dot(of_strip, t);
-    part.cross = dot(t, scaled(b.*drift, range, per_token(b)));
+    const MatrixF wanted = scaled(b.*drift, range, per_token(b));
+    for (int64_t i = 0; i < range.rows; ++i) {
+      const auto row = static_cast<std::size_t>(range.row0 + i);
+      trial.energy[row] += dot(of_strip.row(i), t.row(i), t.cols());
+      trial.cross[row] += dot(wanted.row(i), t.row(i), t.cols());
+    }
   });
-  Trial trial;
-  for (const Trial& part : parts) {
-    trial.cross += part.cross;
-    trial.energy += part.energy;
+}
+
+// The factor of each row with which both halves predict best together.
+std::vector<double> best_shares(const Trial& trial) {
+  std::vector<double> shares(trial.cross.size());
+  for (std::size_t i = 0; i < shares.size(); ++i) {
+    if (trial.energy[i] > 0) shares[i] = std::clamp(trial.cross[i] / trial.energy[i], 0.0, 1.0);
   }
-  return trial;
+  return shares;
 }
 
-// The factor with which both predict best together.
-double best_share(const std::array<Trial, 2>& trials) {
-  const double cross = trials[0].cross + trials[1].cross;
-  const double energy = trials[0].energy + trials[1].energy;
-  return energy > 0 ? std::clamp(cross / energy, 0.0, 1.0) : 0.0;
-}
-
-// The drift of all windows, times `factor` and the inverse.
-MatrixF regression(const Drift& drift, MatrixD DriftHalf::*part, double factor,
-                   const MatrixF& inverse, ThreadPool& pool) {
+// The drift of all windows times the inverse; each row times its share and `factor`.
+MatrixF regression(const Drift& drift, MatrixD DriftHalf::*part, const std::vector<double>& shares,
+                   double factor, const MatrixF& inverse, ThreadPool& pool) {
   const MatrixD& even = drift.halves[0].*part;
   const MatrixD& odd = drift.halves[1].*part;
   MatrixF out(even.rows(), even.cols());
@@ -92,9 +93,12 @@ MatrixF regression(const Drift& drift, MatrixD DriftHalf::*part, double factor,
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
     const StripRange range = strips[static_cast<std::size_t>(s)];
     MatrixF sum(range.rows, even.cols());
-    for (int64_t i = 0; i < sum.size(); ++i) {
-      sum.data()[i] =
-          static_cast<float>((even.row(range.row0)[i] + odd.row(range.row0)[i]) * factor);
+    for (int64_t i = 0; i < range.rows; ++i) {
+      const int64_t row = range.row0 + i;
+      const double share = shares[static_cast<std::size_t>(row)] * factor;
+      for (int64_t j = 0; j < even.cols(); ++j) {
+        sum(i, j) = static_cast<float>((even(row, j) + odd(row, j)) * share);
+      }
     }
     multiply(sum, inverse, out.view().row_range(range.row0, range.rows));
   });
@@ -113,26 +117,25 @@ TargetShift::TargetShift(const TapSums& sums, double residual_scale, ThreadPool&
     inverses[at] = damped_inverse((at < 2 ? halves[at].gram : sums.gram).normalised());
   });
   if (!inverses[0] || !inverses[1] || !inverses[2]) return;
-  const bool has_residual = halves[0].residual.rows() > 0;
-  std::array<Trial, 2> of_input;
-  std::array<Trial, 2> of_residual;
+  const int64_t residual_rows = halves[0].residual.rows();
+  Trial of_input(halves[0].input.rows());
+  Trial of_residual(residual_rows);
   for (const std::size_t a : {0U, 1U}) {
     const DriftHalf& other = halves[1 - a];
     const MatrixF h = other.gram.normalised();
-    of_input[a] = try_on(halves[a], *inverses[a], other, h, &DriftHalf::input, pool);
-    if (has_residual) {
-      of_residual[a] = try_on(halves[a], *inverses[a], other, h, &DriftHalf::residual, pool);
+    try_on(halves[a], *inverses[a], other, h, &DriftHalf::input, pool, of_input);
+    if (residual_rows > 0) {
+      try_on(halves[a], *inverses[a], other, h, &DriftHalf::residual, pool, of_residual);
     }
     inverses[a].reset();
   }
-  input_share_ = best_share(of_input);
-  residual_share_ = best_share(of_residual);
   const MatrixF& inverse = *inverses[2];
   const double factor = 1.0 / static_cast<double>(sums.gram.tokens());
-  input_ = regression(sums.drift, &DriftHalf::input, input_share_ * factor, inverse, pool);
-  if (!has_residual) return;
-  residual_ = regression(sums.drift, &DriftHalf::residual,
-                         residual_share_ * factor / residual_scale, inverse, pool);
+  input_shares_ = best_shares(of_input);
+  input_ = regression(sums.drift, &DriftHalf::input, input_shares_, factor, inverse, pool);
+  if (residual_rows == 0) return;
+  residual_ = regression(sums.drift, &DriftHalf::residual, best_shares(of_residual),
+                         factor / residual_scale, inverse, pool);
 }
 
 void TargetShift::apply(View2<float> w, ThreadPool& pool) const {

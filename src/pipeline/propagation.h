@@ -9,10 +9,13 @@
 // down also correct what has gone wrong in it so far, as far as their inputs tell (not in the
 // paper). Any solver then works on W* in place of W.
 //
-// a and b. The regression fits noise too, the more the fewer the tokens; at a = b = 1 the model
-// gets worse on other text. So each half of the windows predicts the other half's drift, and a (b)
-// is the factor in 0..1 with which that prediction is best: 0 where it is of no use.
+// a and b, one for each channel of x and of r. The regression fits noise too, the more the fewer the
+// tokens; at a = b = 1 the model gets worse on other text. So each half of the windows predicts the
+// other half's drift, and a (b) is the factor in 0..1 with which that prediction is best: 0 where
+// it is of no use.
 #pragma once
+
+#include <vector>
 
 #include "calibration/gram_source.h"
 #include "parallel/thread_pool.h"
@@ -29,14 +32,12 @@ class TargetShift {
   // W (out, in) becomes W*.
   void apply(View2<float> w, ThreadPool& pool) const;
 
-  double input_share() const { return input_share_; }        // a
-  double residual_share() const { return residual_share_; }  // b
+  const std::vector<double>& input_shares() const { return input_shares_; }  // a: (in)
 
  private:
   MatrixF input_;     // (in, in): a E[(x - x^) x^^T] (H + l I)^-1
   MatrixF residual_;  // (out, in)
-  double input_share_ = 0;
-  double residual_share_ = 0;
+  std::vector<double> input_shares_;
 };
 
 }  // namespace coldpress
