@@ -290,6 +290,7 @@ Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
       press_and_write(job, *model, plan, calibration, work, first.sink.get(), start, comm);
   if (work == nullptr) return manifest;
   if (manifest.ok()) {
+    remove_leftovers(job.out);  // of a killed process that was still ending when this one began
     work->remove();
   } else if (work->has_work()) {
     return Status(manifest.status().code(),

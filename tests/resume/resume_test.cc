@@ -2,12 +2,15 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "export/recover.h"
@@ -157,6 +160,28 @@ class Resume : public testing::Test {
 
   TempFolder folder_;
 };
+
+// A process that was killed is still there, for its parent to hear of, when the next one begins.
+TEST_F(Resume, RemovesWhatAProcessLeftThatWasStillEnding) {
+  const pid_t killed = ::fork();
+  if (killed == 0) ::_exit(0);
+  ASSERT_GT(killed, 0);
+  siginfo_t ended;
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(killed), &ended, WEXITED | WNOWAIT), 0);
+  const std::string left = fmt::format("out.gguf.part-{}-0", killed);
+  write_file(folder_ / left, "half");
+  QuantizeJob whole = job("out.gguf");
+  whole.work = WorkFolderOptions{};
+  bool is_gone = false;
+  whole.progress = [&](const Progress&) {
+    if (!is_gone) is_gone = ::waitpid(killed, nullptr, 0) == killed;
+    return true;
+  };
+  const auto result = quantize_model(std::move(whole));
+  ASSERT_TRUE(result.ok()) << result.status().message();
+  EXPECT_TRUE(is_gone);
+  EXPECT_FALSE(fs::exists(folder_ / left));
+}
 
 TEST_F(Resume, RanksGoOnFromEachOthersWork) {
   expect_same_bytes_with_ranks([](QuantizeJob&) {}, "-dense", 5);
