@@ -41,6 +41,10 @@ void add_low_bit_options(CLI::App& verb, TransformOptions& options) {
           "Shrink the range of activations to this share, or search: to each token's best")
       ->type_name("R")
       ->default_str("1");
+  verb.add_option("--act-group", options.activations.group,
+                  "Consecutive activations that share a scale; 0: all of a token")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   verb.add_option("--kv-bits", options.kv.bits,
                   "Round keys and values to so many bits, head by head (default: not)")
       ->check(CLI::Range(2, 8));

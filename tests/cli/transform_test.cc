@@ -114,6 +114,7 @@ TEST_F(Transforms, EvalRoundsActivationsAsAsked) {
   EXPECT_NE(perplexity("model", {"--act-bits", "4", "--act-asymmetric"}), four);
   EXPECT_NE(perplexity("model", {"--act-bits", "4", "--act-clip", "0.8"}), four);
   EXPECT_NE(perplexity("model", {"--act-bits", "4", "--act-clip", "search"}), four);
+  EXPECT_NE(perplexity("model", {"--act-bits", "4", "--act-group", "8"}), four);
   const double kv = perplexity("model", {"--kv-bits", "2"});
   EXPECT_NE(kv, plain);
   EXPECT_NE(perplexity("model", {"--kv-bits", "2", "--kv-group", "8"}), kv);
