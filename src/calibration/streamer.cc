@@ -89,8 +89,8 @@ void subtract(View2<const float> a, View2<float> b) {
 }
 
 // Models keep activations a hundred times all others at a window's first token (2402.17762), which
-// attention then rests on. In squares that one token outweighs the rest of its window, so how much of
-// the drift can be predicted would be a question about it alone. It counts in H, so that a shift
+// attention then rests on. In squares that one token outweighs the rest of its window, so how much
+// of the drift can be predicted would be a question about it alone. It counts in H, so that a shift
 // that makes good the other tokens' drift is one that leaves it where it is.
 void leave_out_sink(View2<float> drift) { std::fill_n(drift.data, drift.cols, 0.0F); }
 

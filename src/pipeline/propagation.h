@@ -9,10 +9,10 @@
 // down also correct what has gone wrong in it so far, as far as their inputs tell (not in the
 // paper). Any solver then works on W* in place of W.
 //
-// a and b, one for each channel of x and of r. The regression fits noise too, the more the fewer the
-// tokens; at a = b = 1 the model gets worse on other text. So each half of the windows predicts the
-// other half's drift, and a (b) is the factor in 0..1 with which that prediction is best: 0 where
-// it is of no use.
+// a and b, one for each channel of x and of r. The regression fits noise too, the more the fewer
+// the tokens; at a = b = 1 the model gets worse on other text. So each half of the windows predicts
+// the other half's drift, and a (b) is the factor in 0..1 with which that prediction is best: 0
+// where it is of no use.
 #pragma once
 
 #include <vector>
