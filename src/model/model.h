@@ -129,6 +129,8 @@ class BlockWeights {
  public:
   static Result<BlockWeights> load(const Model& model, int block,
                                    const Memory& memory = main_memory());
+  // Tells the system that load() comes next, so that it reads the file while others compute.
+  static void read_ahead(const Model& model, int block);
   // (out, in); fails a CHECK for a role that the block lacks.
   View2<float> linear(const std::string& role);
   View2<const float> linear(const std::string& role) const;

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "base/memory.h"
 #include "model/model.h"
 
 namespace coldpress {
@@ -67,6 +68,16 @@ Result<BlockWeights> BlockWeights::load(const Model& model, int block, const Mem
     }
   }
   return weights;
+}
+
+void BlockWeights::read_ahead(const Model& model, int block) {
+  for (const Tap& tap : model.taps(block)) {
+    for (const LinearRef& linear : tap.linears) {
+      if (linear.is_stacked && linear.expert > 0) continue;  // the first has named them all
+      const SourceTensor* tensor = model.find(linear.tensor_name);
+      if (tensor != nullptr) will_need(tensor->data.data(), tensor->data.size());
+    }
+  }
 }
 
 View2<float> BlockWeights::linear(const LinearRef& linear) {

@@ -87,6 +87,7 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
         COLDPRESS_ASSIGN_OR_RETURN(source, BlockWeights::load(model, block, *memory.weights));
       }
       load_watch.reset();
+      if (block + 1 < run.blocks) BlockWeights::read_ahead(model, block + 1);
       const std::vector<Tap> taps = model.taps(block);
       for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
         COLDPRESS_ASSIGN_OR_RETURN(
