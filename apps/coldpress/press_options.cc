@@ -131,6 +131,12 @@ void add_press_options(CLI::App& verb, PressOptions& options) {
   verb.add_flag("--propagate,!--no-propagate", recipe.propagate,
                 "Each linear makes good what it can of the errors before it, for a second forward "
                 "pass (default)");
+  verb.add_option_function<double>(
+          "--shrinkage", [&recipe](double share) { recipe.shrinkage = share; },
+          "How far to shrink the Hessians' off-diagonals, which few tokens leave to chance "
+          "(default: by the number of tokens)")
+      ->check(CLI::Range(0.0, 1.0))
+      ->type_name("R");
   add_range_options(verb, recipe.grid);
   add_transform_options(verb, recipe.transform);
   add_low_bit_options(verb, recipe.transform);

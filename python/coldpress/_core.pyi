@@ -37,6 +37,7 @@ class QuantizeOptions:
     target: str
     tensor_parallel: int
     propagate: bool
+    shrinkage: Optional[float]
     tokenizer_pre: str
     type: str
     pure: bool

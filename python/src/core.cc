@@ -153,6 +153,7 @@ void define_options(py::module_& m) {
       .def_readwrite("target", &QuantizeOptions::target)
       .def_readwrite("tensor_parallel", &QuantizeOptions::tensor_parallel)
       .def_readwrite("propagate", &QuantizeOptions::propagate)
+      .def_readwrite("shrinkage", &QuantizeOptions::shrinkage)
       .def_readwrite("tokenizer_pre", &QuantizeOptions::tokenizer_pre)
       .def_readwrite("type", &QuantizeOptions::type)
       .def_readwrite("pure", &QuantizeOptions::pure)

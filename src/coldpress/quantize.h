@@ -40,6 +40,8 @@ struct QuantizeOptions {
   std::string target = {};      // refuse what this does not load: vllm, transformers or llama.cpp
   int64_t tensor_parallel = 1;  // devices among which the target cuts every layer
   bool propagate = true;        // linears make good what they can of the errors before them
+  // Of the Hessians' off-diagonals, 0 to 1; none: by the number of tokens.
+  std::optional<double> shrinkage = {};
   std::string tokenizer_pre = {};  // the pre-tokenizer, by llama.cpp's name; empty: the model's own
   // GGUF types by one of llama.cpp's mixes ("Q4_K_M"), in place of bits, group and grid.
   std::string type = {};

@@ -104,6 +104,10 @@ Result<Recipe> recipe_of(const QuantizeOptions& o) {
   }
   recipe.quantise_head = o.quantize_head;
   recipe.propagate = o.propagate;
+  if (o.shrinkage && !(*o.shrinkage >= 0 && *o.shrinkage <= 1)) {
+    return invalid_argument(fmt::format("shrinkage {} is not between 0 and 1", *o.shrinkage));
+  }
+  recipe.shrinkage = o.shrinkage;
   recipe.samples = o.samples;
   recipe.seqlen = o.seqlen;
   return recipe;

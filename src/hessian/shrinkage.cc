@@ -5,8 +5,9 @@
 namespace coldpress {
 
 ExpertHessian expert_hessian(const Gram& own, const Gram& pooled, int64_t enough) {
-  if (own.tokens() >= enough) return {own.normalised(), "own"};
-  ExpertHessian result{pooled.normalised(), "pooled: no token was routed to this expert"};
+  if (own.tokens() >= enough) return {own.normalised(), own.tokens(), "own"};
+  ExpertHessian result{pooled.normalised(), pooled.tokens(),
+                       "pooled: no token was routed to this expert"};
   if (own.tokens() == 0) return result;
   const double a = static_cast<double>(own.tokens()) / static_cast<double>(enough);
   const MatrixF h = own.normalised();

@@ -19,6 +19,7 @@ namespace coldpress {
 
 struct ExpertHessian {
   MatrixF h;           // both triangles
+  int64_t tokens = 0;  // that most of it is the mean of
   std::string policy;  // "own", or "pooled" with how much of it, in words
 };
 

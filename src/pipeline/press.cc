@@ -11,6 +11,7 @@
 
 #include "calibration/sum_chain.h"
 #include "grid/block_format.h"
+#include "hessian/off_diagonal.h"
 #include "hessian/shrinkage.h"
 #include "io/ggml_codec.h"
 #include "pipeline/owners.h"
@@ -21,6 +22,10 @@
 
 namespace coldpress {
 namespace {
+
+void shrink(MatrixF& h, int64_t tokens, const Recipe& recipe) {
+  shrink_off_diagonal(h.view(), recipe.shrinkage.value_or(off_diagonal_share(h.rows(), tokens)));
+}
 
 TensorReport report_of(const TapPlace& place, const Job& job, const SolvedLinear& solved) {
   const LinearRef& linear = *job.linear;
@@ -127,7 +132,8 @@ Status pose_tap(Run& run, const std::string& name, TapSums sums, double residual
   const Stopwatch watch(&run.report.seconds.solve);
   problem->shift = TargetShift(sums, residual_scale, run.pool);
   sums.drift = {};
-  const MatrixF h = sums.gram.normalised();
+  MatrixF h = sums.gram.normalised();
+  shrink(h, sums.gram.tokens(), run.plan.recipe);
   const int64_t tokens = sums.gram.tokens();
   sums.gram = {};
   COLDPRESS_ASSIGN_OR_RETURN(problem->hessian, TapHessian::create(name, h.view()));
@@ -297,7 +303,8 @@ Status press_experts(Run& run, int block, const Tap& tap, TapSums sums, GramSour
       for (Job& job : of_expert) job.owner = is_solved(run, *job.linear) ? 0 : owners[i];
       if (owners[i] == run.comm.rank() && !is_known(of_expert)) {
         const Gram& own = grams[i];
-        const ExpertHessian expert = expert_hessian(own, pooled, own.n());
+        ExpertHessian expert = expert_hessian(own, pooled, own.n());
+        shrink(expert.h, expert.tokens, run.plan.recipe);
         COLDPRESS_ASSIGN_OR_RETURN(
             TapHessian h,
             TapHessian::create(fmt::format("block {} {} of expert {}", block, tap.name, first + i),

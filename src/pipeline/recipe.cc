@@ -274,6 +274,7 @@ Json recipe_to_json(const Recipe& r) {
             {"outlier_mode",
              r.solver.outlier_mode == OutlierMode::kColumns ? "columns" : "unstructured"}}},
           {"propagate", r.propagate},
+          {"shrinkage", r.shrinkage ? Json(*r.shrinkage) : Json()},
           {"transform", transforms_to_json(r.transform)},
           {"calibration",
            {{"text", r.calibration},
@@ -288,6 +289,9 @@ Status apply_recipe(const Json& json, const std::string& where, Recipe& recipe) 
   fields.text("method", &recipe.method);
   fields.text("init", &recipe.init);
   fields.flag("propagate", &recipe.propagate);
+  if (fields.find("shrinkage") != nullptr) {
+    fields.number("shrinkage", 0, 1, &recipe.shrinkage.emplace());
+  }
   fields.text("format", &recipe.code_format);
   if (!recipe.code_format.empty()) fields.note(find_code_format(recipe.code_format).status());
   fields.flag("quantise_head", &recipe.quantise_head);

@@ -34,6 +34,8 @@ struct Recipe {
   // Linears make good what they can of the errors before them (pipeline/propagation.h), for a
   // second forward pass.
   bool propagate = true;
+  // Of the Hessians' off-diagonals (hessian/off_diagonal.h); none: by the number of tokens.
+  std::optional<double> shrinkage;
   std::string calibration = "c4";            // texts (calibration/sources.h)
   std::optional<uint64_t> calibration_seed;  // of the choice of windows; none: the first ones
   int64_t samples = 128;                     // calibration windows

@@ -59,6 +59,25 @@ class Quantize : public testing::Test {
     const auto json = parse_json(result.out, "stdout");
     return json.ok() ? (*json)["perplexity"].get<double>() : 0;
   }
+  Json press_two_bits(const char* out, std::vector<std::string> more) {
+    std::vector<std::string> words = {
+        "quantize", model_, "--calibration", text_, "--samples",  "64",
+        "--seqlen", "64",   "--bits",        "2",   "--group",    "32",
+        "--method", "gptq", "--json",        "-o",  folder_ / out};
+    words.insert(words.end(), more.begin(), more.end());
+    const CommandResult result = run_coldpress(words);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return *parse_json(result.out, "stdout");
+  }
+  double divergence_on_other_text(const char* name) {
+    const fs::path other = folder_ / "other.txt";
+    write_tiny_text(other, 2);
+    const CommandResult result =
+        run_coldpress({"eval", folder_ / name, "--reference", model_, "--kl", "--text", other,
+                       "--protocol", "llama.cpp-512", "--windows", "2", "--json"});
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return (*parse_json(result.out, "stdout"))["kl"]["reference_to_model"]["mean"].get<double>();
+  }
   // Nothing but the inputs is left in the folder.
   void expect_no_output() { EXPECT_THAT(folder_.list(), ElementsAre("model", "text.txt")); }
 
@@ -69,28 +88,36 @@ class Quantize : public testing::Test {
 
 // Text that neither run was calibrated on.
 TEST_F(Quantize, PropagatedErrorsLeaveTheModelCloserToItsSource) {
-  const auto press = [&](const char* out, const char* propagate) {
-    const CommandResult result = run_coldpress(
-        {"quantize", model_, "--calibration", text_, "--samples", "64", "--seqlen", "64", "--bits",
-         "2", "--group", "32", "--method", "gptq", propagate, "--json", "-o", folder_ / out});
-    EXPECT_EQ(result.exit_code, 0) << result.err;
-    return *parse_json(result.out, "stdout");
-  };
-  const Json on = press("on", "--propagate");
-  const Json off = press("off", "--no-propagate");
+  const Json on = press_two_bits("on", {"--propagate"});
+  const Json off = press_two_bits("off", {"--no-propagate"});
   EXPECT_EQ(on["recipe"]["propagate"], true);
   EXPECT_EQ(off["recipe"]["propagate"], false);
   EXPECT_EQ(on["flops"]["forward"].get<double>(), 2 * off["flops"]["forward"].get<double>());
-  const fs::path other = folder_ / "other.txt";
-  write_tiny_text(other, 2);
-  const auto divergence = [&](const char* name) {
-    const CommandResult result =
-        run_coldpress({"eval", folder_ / name, "--reference", model_, "--kl", "--text", other,
-                       "--protocol", "llama.cpp-512", "--windows", "2", "--json"});
-    EXPECT_EQ(result.exit_code, 0) << result.err;
-    return (*parse_json(result.out, "stdout"))["kl"]["reference_to_model"]["mean"].get<double>();
+  EXPECT_LT(divergence_on_other_text("on"), 0.95 * divergence_on_other_text("off"));
+}
+
+// The first linear's: 10 x 128 columns / 4096 tokens.
+TEST_F(Quantize, HessiansAreShrunkByTheNumberOfTokens) {
+  const Json usual = press_two_bits("usual", {});
+  const Json same = press_two_bits("same", {"--shrinkage", "0.3125"});
+  const Json raw = press_two_bits("raw", {"--shrinkage", "0"});
+  EXPECT_TRUE(usual["recipe"]["shrinkage"].is_null());
+  EXPECT_EQ(raw["recipe"]["shrinkage"], 0);
+  const auto first = [](const Json& manifest) {
+    for (const Json& tensor : manifest["tensors"]) {
+      if (tensor["name"] == "model.layers.0.self_attn.q_proj.weight") return tensor;
+    }
+    return Json();
   };
-  EXPECT_LT(divergence("on"), 0.95 * divergence("off"));
+  EXPECT_FALSE(first(usual).is_null());
+  EXPECT_EQ(first(usual), first(same));
+  EXPECT_NE(first(usual), first(raw));
+}
+
+TEST_F(Quantize, ShrinkageIsAShare) {
+  expect_refusal(run_coldpress({"quantize", model_, "--calibration", text_, "--bits", "4",
+                                "--shrinkage", "1.5", "-o", folder_ / "out"}),
+                 2, {"--shrinkage", "1.5"});
 }
 
 TEST_F(Quantize, WritesAFolderThatHoldsEverything) {

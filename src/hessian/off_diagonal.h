@@ -1,0 +1,25 @@
+// How far a Gram's off-diagonal entries can be believed.
+//
+// A solver makes one weight's error good by others', as far as H says that their inputs go together.
+// With few tokens for each column some of that is chance, and a solver that exploits it does well
+// on the calibration text alone. So products of different inputs are shrunk, those of an input
+// with itself are kept:
+//
+//   H_ij <- (1 - share) H_ij   for i != j,     share = min(1/2, 10 n / tokens)
+//
+// (a linear shrinkage towards the diagonal, as in Ledoit and Wolf 2004, with one constant, found by
+// measurement: docs/numerics.md). n: columns of H.
+#pragma once
+
+#include <cstdint>
+
+#include "base/view.h"
+
+namespace coldpress {
+
+double off_diagonal_share(int64_t n, int64_t tokens);
+
+// h (n, n), both triangles; 0 <= share <= 1.
+void shrink_off_diagonal(View2<float> h, double share);
+
+}  // namespace coldpress
