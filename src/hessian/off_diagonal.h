@@ -1,9 +1,9 @@
 // How far a Gram's off-diagonal entries can be believed.
 //
-// A solver makes one weight's error good by others', as far as H says that their inputs go together.
-// With few tokens for each column some of that is chance, and a solver that exploits it does well
-// on the calibration text alone. So products of different inputs are shrunk, those of an input
-// with itself are kept:
+// A solver makes one weight's error good by others', as far as H says that their inputs go
+// together. With few tokens for each column some of that is chance, and a solver that exploits it
+// does well on the calibration text alone. So products of different inputs are shrunk, those of an
+// input with itself are kept:
 //
 //   H_ij <- (1 - share) H_ij   for i != j,     share = min(1/2, 10 n / tokens)
 //
