@@ -30,6 +30,7 @@ TEST(Recipe, SurvivesJsonAndToml) {
   recipe.transform.kv = {2, false, 1.0F, 32};
   recipe.calibration = "c4:0.5,mine.txt:0.5";
   recipe.calibration_seed = 3;
+  recipe.shrinkage = 0.25;
   recipe.samples = 7;
   recipe.seqlen = 33;
   recipe.dense_type = DType::kF32;
@@ -105,6 +106,7 @@ TEST(Recipe, WhatIsNotUnderstoodIsRefusedByName) {
       {"roles = 4", "roles"},
       {"[roles.attn_q]\nbits = 1", "roles.attn_q.bits"},
       {"[solver]\neffort = 9", "solver.effort"},
+      {"shrinkage = 1.5", "shrinkage"},
       {"[solver]\noutliers = 0.9", "solver.outliers"},
       {"[transform]\nsteps = \"r1\"", "transform.steps"},
       {"[transform]\nsteps = [\"r9\"]", "r9"},
