@@ -91,4 +91,22 @@ std::vector<float> eigenvalues_symmetric(View2<float> a) {
   return values;
 }
 
+std::vector<double> tridiagonal_eigenvalues(std::vector<double>* diagonal,
+                                            std::vector<double> beside) {
+  single_threaded();
+  const int n = dim(static_cast<int64_t>(diagonal->size()));
+  COLDPRESS_CHECK(beside.size() == diagonal->size());
+  std::vector<double> vectors(diagonal->size() * diagonal->size());
+  std::vector<double> first(diagonal->size());
+  if (n > 0 && LAPACKE_dstev(LAPACK_COL_MAJOR, 'V', n, diagonal->data(), beside.data(),
+                             vectors.data(), n) != 0) {
+    return {};
+  }
+  for (std::size_t k = 0; k < first.size(); ++k) {
+    const double component = vectors[k * first.size()];
+    first[k] = component * component;
+  }
+  return first;
+}
+
 }  // namespace coldpress

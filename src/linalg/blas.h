@@ -39,4 +39,10 @@ bool invert_spd(View2<float> a);
 // Eigenvalues of a symmetric matrix (lower triangle read; destroyed), ascending. Empty on failure.
 std::vector<float> eigenvalues_symmetric(View2<float> a);
 
+// In place: the diagonal of a symmetric tridiagonal matrix becomes its eigenvalues, ascending.
+// `beside`: what stands beside it, as long, the last one ignored. Returns the square of each
+// eigenvector's first component; empty on failure.
+std::vector<double> tridiagonal_eigenvalues(std::vector<double>* diagonal,
+                                            std::vector<double> beside);
+
 }  // namespace coldpress

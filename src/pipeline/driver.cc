@@ -78,7 +78,9 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
       COLDPRESS_RETURN_IF_ERROR(press_embedding(run, model, &head));
       if (embeds) COLDPRESS_RETURN_IF_ERROR(grams.embed(head));
     }
+    seconds.blocks.resize(static_cast<std::size_t>(run.blocks));
     for (int block = 0; block < run.blocks; ++block) {
+      const Stopwatch whole(&seconds.blocks[static_cast<std::size_t>(block)]);
       auto load_watch = std::make_unique<Stopwatch>(&seconds.load);
       COLDPRESS_ASSIGN_OR_RETURN(BlockWeights weights,
                                  BlockWeights::load(model, block, *memory.weights));
@@ -107,7 +109,6 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
     seconds.forward = grams.times().forward / pool.threads();
     seconds.gram = grams.times().gram / pool.threads();
   }
-  seconds.solve -= seconds.bound;
   if (!run.report.tensors.empty()) {
     const auto count = static_cast<double>(run.report.tensors.size());
     run.report.mean_error /= count;

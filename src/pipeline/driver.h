@@ -49,6 +49,7 @@ struct PhaseTimes {
   double bound = 0;  // spectra for the rate-distortion bound
   double write = 0;
   double total = 0;
+  std::vector<double> blocks;  // of each block, all phases; next to none where it was known
 };
 
 struct RunReport {

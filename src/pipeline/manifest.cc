@@ -125,6 +125,7 @@ Json make_manifest(const Model& model, const Plan& plan, const CalibrationWindow
         {"bound", s.bound},
         {"write", s.write},
         {"pipeline", s.total},
+        {"blocks", s.blocks},
         {"command", environment.wall_seconds}}},
       {"flops",
        {{"forward", plan.forward_flops},

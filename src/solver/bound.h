@@ -2,15 +2,13 @@
 // weight for Gaussian rows of these variances has a smaller expected f.
 #pragma once
 
-#include <vector>
-
 #include "base/view.h"
 #include "solver/tap_hessian.h"
 
 namespace coldpress {
 
-// spectrum: eigenvalues of H, any unit; the result is in that unit times W's squared.
-double rate_distortion_bound(View2<const float> w, const std::vector<float>& spectrum, double bits);
+// spectrum: of H, any unit; the result is in that unit times W's squared.
+double rate_distortion_bound(View2<const float> w, const Spectrum& spectrum, double bits);
 
 // The same as a share of `energy` = tr(W H W^T), which must be positive.
 double relative_bound(View2<const float> w, TapHessian& hessian, double bits, double energy);

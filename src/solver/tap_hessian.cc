@@ -9,6 +9,11 @@
 #include "linalg/blas.h"
 
 namespace coldpress {
+namespace {
+
+constexpr int64_t kMostExact = 1536;  // columns whose eigenvalues take half a second
+
+}  // namespace
 
 Result<TapHessian> TapHessian::create(std::string name, View2<const float> h) {
   if (h.rows != h.cols) {
@@ -115,22 +120,13 @@ GptqFactor TapHessian::make_gptq_factor(int64_t unit) const {
   return gptq;
 }
 
-const std::vector<float>& TapHessian::spectrum() {
+const Spectrum& TapHessian::spectrum() {
   const std::lock_guard lock(*filling_);
-  if (spectrum_.empty()) spectrum_ = make_spectrum();
-  return spectrum_;
-}
-
-std::vector<float> TapHessian::make_spectrum() const {
-  MatrixF a = correlation_.clone();
-  for (int64_t i = 0; i < n(); ++i) {
-    for (int64_t j = 0; j <= i; ++j) {
-      a(i, j) *= d_[static_cast<std::size_t>(i)] * d_[static_cast<std::size_t>(j)];
-    }
+  if (!spectrum_) {
+    spectrum_ = n() > kMostExact ? estimated_spectrum(correlation_.view(), d_)
+                                 : exact_spectrum(correlation_.view(), d_);
   }
-  std::vector<float> spectrum = eigenvalues_symmetric(a.view());
-  for (float& v : spectrum) v = std::max(v, 0.0F);
-  return spectrum;
+  return *spectrum_;
 }
 
 }  // namespace coldpress

@@ -13,11 +13,13 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "base/view.h"
+#include "solver/spectrum.h"
 
 namespace coldpress {
 
@@ -51,12 +53,11 @@ class TapHessian {
   // factorisation succeeds. nullptr if it never does. `unit` divides n. Cached.
   const GptqFactor* gptq_factor(int64_t unit = 1);
 
-  // Eigenvalues of H in units of scale()^2, ascending, negatives clamped to 0. Cached.
-  const std::vector<float>& spectrum();
+  // Eigenvalues of H in units of scale()^2: estimated where there are many. Cached.
+  const Spectrum& spectrum();
 
  private:
   GptqFactor make_gptq_factor(int64_t unit) const;  // u empty: no damping was enough
-  std::vector<float> make_spectrum() const;
 
   std::string name_;
   MatrixF correlation_;
@@ -66,7 +67,7 @@ class TapHessian {
   int64_t live_ = 0;
   std::unique_ptr<std::mutex> filling_ = std::make_unique<std::mutex>();  // guards what follows
   std::map<int64_t, GptqFactor> gptq_;                                    // by unit
-  std::vector<float> spectrum_;
+  std::optional<Spectrum> spectrum_;
 };
 
 }  // namespace coldpress

@@ -114,6 +114,24 @@ TEST_P(Pipeline, SameBytesForAnyThreadCount) {
   EXPECT_EQ(one.manifest["tensors"], three.manifest["tensors"]);
 }
 
+TEST_P(Pipeline, SecondsOfThePhasesAreWithinTheWhole) {
+  const Pressed p = press(*model_, small_recipe("gptq"), 1);
+  const PhaseTimes& s = p.report.seconds;
+  double sum = 0;
+  for (const double phase : {s.load, s.forward, s.gram, s.solve, s.bound, s.write}) {
+    EXPECT_GE(phase, 0);
+    sum += phase;
+  }
+  EXPECT_LE(sum, s.total);
+  ASSERT_EQ(static_cast<int64_t>(s.blocks.size()), model_->config().blocks);
+  double blocks = 0;
+  for (const double block : s.blocks) {
+    EXPECT_GT(block, 0);
+    blocks += block;
+  }
+  EXPECT_LE(blocks, s.total);
+}
+
 TEST_P(Pipeline, ValuesAreExactInTheDenseType) {
   for (const DType type : {DType::kF16, DType::kBF16}) {
     Recipe recipe = small_recipe("gptq", 4);

@@ -1,9 +1,7 @@
 // The figures to beat (ALGORITHMS.md §2), on the captured layer problems.
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
-#include "io/safetensors.h"
+#include "tests/solver/captured_problems.h"
 #include "tests/solver/layer_problems.h"
 
 namespace coldpress {
@@ -23,32 +21,20 @@ struct Figure {
 class Figures : public ::testing::TestWithParam<Figure> {};
 
 TEST_P(Figures, AtOrBelowTheReference) {
-  const std::string path = std::string(COLDPRESS_SHARED_DATA) + "/layer-problems.safetensors";
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
+  std::vector<testing::CapturedProblem> problems = testing::captured_problems();
+  if (problems.empty()) GTEST_SKIP() << testing::captured_path() << " is absent";
+  ASSERT_EQ(problems.size(), 5U);
   const Figure& figure = GetParam();
-  const SafetensorsFile file = SafetensorsFile::open(path).value();
   ThreadPool pool(2);
   double sum = 0;
-  int count = 0;
-  for (const SafetensorsInfo& info : file.content().tensors) {
-    if (!info.name.ends_with(".W")) continue;
-    const auto read = [](const SafetensorsInfo& t) {
-      MatrixF m(t.shape[0], t.shape[1]);
-      decode_to_f32(t.dtype, t.data, {m.data(), static_cast<std::size_t>(m.size())});
-      return m;
-    };
-    const std::string name = info.name.substr(0, info.name.size() - 2);
-    const MatrixF w = read(info);
-    TapHessian hessian = TapHessian::create(name, read(*file.find(name + ".H")).view()).value();
+  for (testing::CapturedProblem& p : problems) {
     const GridOptions options{.bits = figure.bits, .group = figure.group, .clip = figure.clip};
-    const QuantGrid grid = (*find_grid("affine"))->fit(options, w.view(), hessian.diagonal());
+    const QuantGrid grid = (*find_grid("affine"))->fit(options, p.w.view(), p.hessian.diagonal());
     sum += (*find_solver(figure.method))
-               ->solve({w.view(), &hessian, &grid, {}}, {}, pool)
+               ->solve({p.w.view(), &p.hessian, &grid, {}}, {}, pool)
                .relative_error();
-    ++count;
   }
-  ASSERT_EQ(count, 5);
-  const double mean = sum / count;
+  const double mean = sum / 5;
   EXPECT_LE(mean, figure.reference * (1 + figure.slack));
   if (std::string(figure.method) == "rtn") {
     EXPECT_GE(mean, figure.reference * (1 - figure.slack));
