@@ -22,6 +22,8 @@ class MethodOptions:
 
 class QuantizeOptions:
     method: MethodOptions
+    preset: str
+    recipe: str
     calibration: str
     samples: int
     seqlen: int

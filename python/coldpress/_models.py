@@ -20,6 +20,8 @@ def quantize(
     *,
     bits: Optional[int] = None,
     type: Optional[str] = None,
+    preset: str = "",
+    recipe: Optional[Path] = None,
     group: Group = "channel",
     method: str = "admm-q",
     calibration: Union[Path, Mapping[str, float], None] = None,
@@ -59,10 +61,13 @@ def quantize(
     """Presses a model and returns the manifest, as `coldpress quantize --json` prints it.
 
     model: a Hugging Face folder or a .gguf file. out: NAME.gguf, or the name of a folder; it must not
-    exist yet. Either bits (2 to 8), with the values stored densely, or type: one of llama.cpp's
-    mixes, such as "Q4_K_M", for a GGUF file in its blocks. calibration: a text or JSONL file, or
-    several as {file: weight}; imatrix: a file of Gram diagonals in its place. The other arguments are
-    the options of the command line (README.md), those of method and grid as in solve().
+    exist yet. One of bits (2 to 8), with the values stored densely; type: one of llama.cpp's mixes,
+    such as "Q4_K_M", for a GGUF file in its blocks; preset: a recipe by name, such as
+    "w4a8-smoothquant"; recipe: a file with one, in TOML, or the manifest of a run to repeat. What a
+    preset or a recipe says counts in place of other arguments, but for calibration. calibration: a
+    text or JSONL file, or several as {file: weight}; imatrix: a file of Gram diagonals in its place. The
+    other arguments are the options of the command line (README.md), those of method and grid as in
+    solve().
     dense_type and scale_type are "f16", but for a `format` of codes the source's own, unless given.
     split_max_bytes: GGUF, bytes of tensors per file; 0 for one file. shard_bytes: the same of folders;
     0 for the source's shards. max_ram: a ceiling of anonymous memory in bytes; 0 for none. What does not
@@ -73,9 +78,11 @@ def quantize(
 
     Raises an exception of coldpress.errors, or TypeError for values of a wrong type.
     """
-    if (bits is None) == (type is None):
-        raise InvalidArgument("give either bits or type")
-    if (calibration is None) == (imatrix is None):
+    if sum((bits is not None, type is not None, bool(preset), recipe is not None)) != 1:
+        raise InvalidArgument("give one of bits, type, preset and recipe")
+    if calibration is not None and imatrix is not None or (
+        calibration is None and imatrix is None and recipe is None
+    ):
         raise InvalidArgument("give either calibration or imatrix")
     options = fill(
         _core.QuantizeOptions(),
@@ -84,6 +91,8 @@ def quantize(
             refit=refit, outliers=outliers, outlier_mode=outlier_mode, grid=grid, clip=clip,
             scale_type=scale_type or "", symmetric=symmetric,
         ),
+        preset=preset,
+        recipe="" if recipe is None else os.fspath(recipe),
         calibration=_sources(calibration),
         imatrix="" if imatrix is None else os.fspath(imatrix),
         samples=samples,

@@ -138,6 +138,8 @@ void define_options(py::module_& m) {
   py::class_<QuantizeOptions>(m, "QuantizeOptions")
       .def(py::init<>())
       .def_readwrite("method", &QuantizeOptions::method)
+      .def_readwrite("preset", &QuantizeOptions::preset)
+      .def_readwrite("recipe", &QuantizeOptions::recipe)
       .def_readwrite("calibration", &QuantizeOptions::calibration)
       .def_readwrite("samples", &QuantizeOptions::samples)
       .def_readwrite("seqlen", &QuantizeOptions::seqlen)

@@ -36,8 +36,6 @@ Result<std::string> quantize(const std::string& model, const std::string& out,
   job.version = version();
   COLDPRESS_ASSIGN_OR_RETURN(job.threads, threads_of(options.threads));
   COLDPRESS_ASSIGN_OR_RETURN(job.recipe, recipe_of(options));
-  job.recipe.calibration = options.calibration;
-  job.recipe.calibration_seed = options.seed;
   if (options.progress) {
     job.progress = [&options](const Progress& p) {
       return options.progress({p.done, p.total, p.tensor, p.mean_error});

@@ -22,7 +22,12 @@ struct QuantizeProgress {
 
 struct QuantizeOptions {
   MethodOptions method = {};
-  // A text or JSONL file, or "FILE:WEIGHT,FILE:WEIGHT,...".
+  // A recipe by name ("w4a8-smoothquant") or a file with one: TOML, or the manifest of a run to
+  // repeat. What it says counts in place of the other options; at most one of the two.
+  std::string preset = {};
+  std::string recipe = {};
+  // A text or JSONL file, or "FILE:WEIGHT,FILE:WEIGHT,...". Its name counts before a recipe's, if
+  // not empty.
   std::string calibration = {};
   int64_t samples = 128;
   int64_t seqlen = 512;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "export/table.h"
+#include "io/file.h"
 
 namespace coldpress {
 namespace {
@@ -67,6 +68,17 @@ Result<MixOptions> mix_of(const QuantizeOptions& o) {
   return mix;
 }
 
+// The preset or the recipe's file.
+Status apply_given(const QuantizeOptions& o, Recipe& recipe) {
+  if (!o.preset.empty() && !o.recipe.empty()) {
+    return invalid_argument("a preset and a recipe exclude each other; give one of them");
+  }
+  if (!o.preset.empty()) return apply_preset(o.preset, recipe);
+  if (o.recipe.empty()) return {};
+  COLDPRESS_ASSIGN_OR_RETURN(const std::string text, read_text_file(o.recipe));
+  return apply_recipe_text(text, o.recipe, recipe);
+}
+
 }  // namespace
 
 Result<Recipe> recipe_of(const MethodOptions& o) {
@@ -108,8 +120,12 @@ Result<Recipe> recipe_of(const QuantizeOptions& o) {
     return invalid_argument(fmt::format("shrinkage {} is not between 0 and 1", *o.shrinkage));
   }
   recipe.shrinkage = o.shrinkage;
+  recipe.calibration.clear();  // texts by name are the command's alone
+  recipe.calibration_seed = o.seed;
   recipe.samples = o.samples;
   recipe.seqlen = o.seqlen;
+  COLDPRESS_RETURN_IF_ERROR(apply_given(o, recipe));
+  if (!o.calibration.empty()) recipe.calibration = o.calibration;
   return recipe;
 }
 

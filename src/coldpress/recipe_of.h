@@ -14,6 +14,7 @@ namespace coldpress {
 
 // The method's and the grid's part of a recipe. Names of methods and grids are not looked up yet.
 Result<Recipe> recipe_of(const MethodOptions& options);
+// Of all options, the preset and the recipe's file among them.
 Result<Recipe> recipe_of(const QuantizeOptions& options);
 
 Result<Target> target_of(const QuantizeOptions& options);

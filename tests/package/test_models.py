@@ -93,6 +93,26 @@ class Models(unittest.TestCase):
         manifest = self.quantize("out", calibration={self.text: 0.75, other: 0.25})
         self.assertEqual([s["windows"] for s in manifest["calibration"]["sources"]], [3, 1])
 
+    def test_a_preset_says_what_is_quantised(self):
+        manifest = self.quantize("out", bits=None, preset="w4a8-smoothquant", method="gptq")
+        recipe = manifest["recipe"]
+        self.assertEqual([recipe["method"], recipe["grid"]["bits"]], ["gptq", 4])
+        self.assertEqual(recipe["transform"]["activations"]["bits"], 8)
+        self.assertEqual(recipe["transform"]["steps"], ["smooth:search"])
+        self.assertEqual(recipe["calibration"]["samples"], 4)
+
+    def test_a_recipe_counts_in_place_of_other_arguments(self):
+        (self.folder / "recipe.toml").write_text('method = "rtn"\n[grid]\nbits = 5\n')
+        manifest = self.quantize("out", bits=None, recipe=self.folder / "recipe.toml", method="gptq", group=32)
+        grid = manifest["recipe"]["grid"]
+        self.assertEqual([manifest["recipe"]["method"], grid["bits"], grid["group"]], ["rtn", 5, 32])
+
+    def test_a_manifest_repeats_its_run(self):
+        self.quantize("a", group=32, method="quantease", shrinkage=0.25, samples=3)
+        coldpress.quantize(self.model, self.folder / "b", recipe=self.folder / "a/coldpress.json")
+        a, b = ((self.folder / out / "model.safetensors").read_bytes() for out in "ab")
+        self.assertEqual(a, b)
+
     def test_what_progress_raises_stops_the_run(self):
         def stop(*_):
             raise RuntimeError("enough")
@@ -110,8 +130,11 @@ class Models(unittest.TestCase):
         self.assertFalse((self.folder / "out").exists())
 
     def test_refusals(self):
-        self.refuse(ValueError, "give either bits or type", bits=None)
-        self.refuse(ValueError, "give either bits or type", type="Q4_0")
+        self.refuse(ValueError, "give one of bits, type, preset and recipe", bits=None)
+        self.refuse(ValueError, "give one of bits, type, preset and recipe", type="Q4_0")
+        self.refuse(ValueError, "give one of bits, type, preset and recipe", preset="w8a8")
+        self.refuse(ValueError, "w4a8-smoothquant", bits=None, preset="mine")
+        self.refuse(FileNotFoundError, "absent.toml", bits=None, recipe="absent.toml")
         self.refuse(ValueError, "give either calibration or imatrix", calibration=None)
         self.refuse(ValueError, "^tensor .*group 48 does not divide", group=48)
         self.refuse(ValueError, "^dense_type 'f8' is not possible", dense_type="f8")
