@@ -20,8 +20,8 @@ Spectrum exact_spectrum(View2<const float> c, std::span<const float> d);
 
 // The same in O(n^2), by stochastic Lanczos quadrature (Ubaru, Chen, Saad 2017): a few hundred
 // values whose weighted sums of smooth functions are nearly those of all eigenvalues. Means of
-// logarithms come out within about 1 / sqrt(n) of a bit, less well where many eigenvalues are 0; the
-// largest value is one from below, within 1 %. The same result every time.
+// logarithms come out within about 1 / sqrt(n) of a bit, less well where many eigenvalues are 0;
+// the largest value is one from below, within 1 %. The same result every time.
 Spectrum estimated_spectrum(View2<const float> c, std::span<const float> d);
 
 }  // namespace coldpress
