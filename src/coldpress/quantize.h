@@ -26,8 +26,8 @@ struct QuantizeOptions {
   // repeat. What it says counts in place of the other options; at most one of the two.
   std::string preset = {};
   std::string recipe = {};
-  // A text or JSONL file, or "FILE:WEIGHT,FILE:WEIGHT,...". Its name counts before a recipe's, if
-  // not empty.
+  // A text or JSONL file, or "FILE:WEIGHT,FILE:WEIGHT,...". Empty: what the recipe says, if it
+  // does.
   std::string calibration = {};
   int64_t samples = 128;
   int64_t seqlen = 512;
