@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "linalg/blas.h"
+#include "linalg/dot.h"
 #include "solver/strip.h"
 
 namespace coldpress {
@@ -25,12 +26,6 @@ MatrixF scaled(const MatrixD& sum, StripRange range, double factor) {
 
 void multiply(const MatrixF& a, const MatrixF& b, View2<float> c) {
   gemm(Trans::kNo, Trans::kNo, 1.0F, a.view(), b.view(), 0.0F, c);
-}
-
-double dot(const float* a, const float* b, int64_t n) {
-  double sum = 0;
-  for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-  return sum;
 }
 
 // (H + l I)^-1, in place of H.

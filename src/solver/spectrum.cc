@@ -6,6 +6,7 @@
 
 #include "base/rng.h"
 #include "linalg/blas.h"
+#include "linalg/dot.h"
 
 namespace coldpress {
 namespace {
@@ -25,12 +26,6 @@ struct Tridiagonal {
   double size = 0;  // the largest entry so far
   bool ended = false;
 };
-
-double dot(const float* a, const float* b, int64_t n) {
-  double sum = 0;
-  for (int64_t j = 0; j < n; ++j) sum += static_cast<double>(a[j]) * static_cast<double>(b[j]);
-  return sum;
-}
 
 // Rows of random signs, of norm 1.
 MatrixF random_signs(int64_t rows, int64_t n) {
