@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "io/json.h"
 #include "io/safetensors.h"
 #include "model/packed_source.h"
 

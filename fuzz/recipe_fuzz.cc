@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "io/json.h"
 #include "io/toml.h"
 #include "pipeline/recipe.h"
 

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "base/check.h"
+#include "io/json.h"
 #include "tokenizer/hf_unigram.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, std::size_t size) {

@@ -8,7 +8,7 @@
 
 #include "base/status.h"
 #include "base/view.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "parallel/thread_pool.h"
 #include "solver/solver.h"
 #include "solver/tap_hessian.h"

@@ -14,6 +14,7 @@
 #include "catalogue.h"
 #include "eval/perplexity.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "pipeline/presets.h"
 #include "press_options.h"
 #include "press_to_file.h"

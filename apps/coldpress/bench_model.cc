@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bench.h"
+#include "io/json.h"
 #include "pipeline/driver.h"
 #include "press_options.h"
 #include "solver/table.h"

@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "bench.h"
+#include "io/json.h"
 #include "solver/table.h"
 #include "terminal.h"
 

@@ -9,6 +9,7 @@
 #include "base/peak_memory.h"
 #include "common_options.h"
 #include "export/export.h"
+#include "io/json.h"
 #include "output_options.h"
 #include "pipeline/conversion_manifest.h"
 #include "report/record.h"

@@ -6,6 +6,7 @@
 
 #include "catalogue.h"
 #include "common_options.h"
+#include "io/json.h"
 #include "pipeline/evaluate_model.h"
 #include "terminal.h"
 #include "transform_options.h"

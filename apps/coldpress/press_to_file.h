@@ -3,7 +3,7 @@
 
 #include "base/status.h"
 #include "distributed/comm.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "press_options.h"
 
 namespace coldpress::cli {

@@ -8,6 +8,7 @@
 #include "catalogue.h"
 #include "distributed/open_comm.h"
 #include "format_options.h"
+#include "io/json.h"
 #include "launch.h"
 #include "output_options.h"
 #include "pipeline/quantize_model.h"

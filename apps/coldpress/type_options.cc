@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "io/ggml_codec.h"
+#include "io/json.h"
 #include "terminal.h"
 
 namespace coldpress::cli {

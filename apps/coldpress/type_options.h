@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "export/gguf_mix.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "verbs.h"
 
 namespace coldpress::cli {

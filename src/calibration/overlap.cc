@@ -8,6 +8,7 @@
 #include <unordered_set>
 
 #include "base/hash.h"
+#include "io/json.h"
 
 namespace coldpress {
 namespace {

@@ -13,7 +13,7 @@
 
 #include "base/status.h"
 #include "calibration/windows.h"
-#include "io/json.h"
+#include "io/json_type.h"
 
 namespace coldpress {
 

@@ -9,6 +9,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "calibration/overlap.h"
+#include "io/json.h"
 
 namespace coldpress {
 

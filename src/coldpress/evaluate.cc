@@ -1,6 +1,7 @@
 #include "coldpress/evaluate.h"
 
 #include "coldpress/recipe_of.h"
+#include "io/json.h"
 #include "pipeline/evaluate_model.h"
 
 namespace coldpress {

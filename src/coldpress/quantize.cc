@@ -6,6 +6,7 @@
 
 #include "coldpress/recipe_of.h"
 #include "coldpress/version.h"
+#include "io/json.h"
 #include "pipeline/quantize_model.h"
 
 namespace coldpress {

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "io/json.h"
+
 namespace coldpress {
 
 uint64_t CodedPart::bytes() const {

@@ -14,7 +14,7 @@
 #include "base/status.h"
 #include "base/view.h"
 #include "grid/grid.h"
-#include "io/json.h"
+#include "io/json_type.h"
 
 namespace coldpress {
 

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <utility>
 
+#include "io/json.h"
+
 namespace coldpress {
 
 DenseSink::DenseSink(const ExportRequest& request, Layout layout)

@@ -14,6 +14,7 @@
 #include "export/hf_config.h"
 #include "export/hf_files.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/safetensors.h"
 
 namespace coldpress {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "export/config_match.h"
+#include "io/json.h"
 #include "model/gguf_keys.h"
 #include "model/parse_config.h"
 #include "tokenizer/hf_vocab.h"

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "io/bit_stream.h"
+#include "io/json.h"
 
 namespace coldpress::gptq {
 namespace {

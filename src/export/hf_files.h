@@ -9,7 +9,7 @@
 
 #include "base/dtype.h"
 #include "base/status.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "model/config.h"
 
 namespace coldpress {

@@ -8,10 +8,9 @@
 #include <string_view>
 
 #include "base/status.h"
+#include "io/json_type.h"
 
 namespace coldpress {
-
-using Json = nlohmann::ordered_json;
 
 // Nesting deeper than 200 is refused. `where` names the source in errors.
 Result<Json> parse_json(std::string_view text, const std::string& where);

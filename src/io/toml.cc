@@ -24,6 +24,8 @@ struct BrokenText {};
 #include <string_view>
 #include <vector>
 
+#include "io/json.h"
+
 namespace coldpress {
 namespace {
 

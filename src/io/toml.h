@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "base/status.h"
-#include "io/json.h"
+#include "io/json_type.h"
 
 namespace coldpress {
 

@@ -7,6 +7,7 @@
 #include <numbers>
 #include <utility>
 
+#include "io/json.h"
 #include "io/show_name.h"
 
 namespace coldpress {

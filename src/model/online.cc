@@ -7,6 +7,8 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "io/json.h"
+
 namespace coldpress {
 namespace {
 

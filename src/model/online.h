@@ -8,7 +8,7 @@
 #include <string>
 
 #include "base/status.h"
-#include "io/json.h"
+#include "io/json_type.h"
 
 namespace coldpress {
 

@@ -18,7 +18,7 @@
 
 #include "base/dtype.h"
 #include "base/status.h"
-#include "io/json.h"
+#include "io/json_type.h"
 
 namespace coldpress {
 

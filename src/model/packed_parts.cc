@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "io/fp8.h"
+#include "io/json.h"
 #include "io/show_name.h"
 
 namespace coldpress {

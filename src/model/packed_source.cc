@@ -5,6 +5,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "io/json.h"
 #include "io/show_name.h"
 
 namespace coldpress {

@@ -6,7 +6,7 @@
 
 #include "base/status.h"
 #include "io/gguf.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "model/config.h"
 #include "model/table.h"
 

@@ -3,6 +3,8 @@
 #include <map>
 #include <string>
 
+#include "io/json.h"
+
 namespace coldpress {
 
 Json make_conversion_manifest(const Model& model, DType dense_type, bool all_dense,

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/dtype.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "model/model.h"
 #include "pipeline/manifest.h"
 

@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "calibration/overlap.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "report/read_manifest.h"
 #include "transform/transformed_model.h"
 

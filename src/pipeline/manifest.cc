@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/json.h"
 #include "pipeline/memory_plan.h"
 
 namespace coldpress {

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include "io/json.h"
+#include "io/json_type.h"
 #include "pipeline/driver.h"
 
 namespace coldpress {

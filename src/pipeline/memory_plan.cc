@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "calibration/streamer.h"
+#include "io/json.h"
 #include "solver/strip.h"
 #include "solver/table.h"
 

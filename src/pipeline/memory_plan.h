@@ -8,7 +8,7 @@
 #include <string_view>
 
 #include "base/status.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "pipeline/driver.h"
 #include "pipeline/plan.h"
 

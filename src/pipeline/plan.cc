@@ -7,6 +7,7 @@
 
 #include "grid/table.h"
 #include "io/ggml_codec.h"
+#include "io/json.h"
 #include "model/extras.h"
 #include "pipeline/memory_plan.h"
 #include "pipeline/plan_codes.h"

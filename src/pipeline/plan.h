@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/status.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "model/model.h"
 #include "pipeline/recipe.h"
 

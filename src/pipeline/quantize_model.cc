@@ -19,6 +19,7 @@
 #include "export/recover.h"
 #include "export/table.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/spill.h"
 #include "linalg/blas.h"
 #include "pipeline/conversion_manifest.h"

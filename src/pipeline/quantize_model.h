@@ -13,7 +13,7 @@
 #include "calibration/windows.h"
 #include "distributed/comm.h"
 #include "hessian/imatrix.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "model/model.h"
 #include "pipeline/driver.h"
 #include "pipeline/recipe.h"

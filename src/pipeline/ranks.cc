@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "io/byte_stream.h"
+#include "io/json.h"
 
 namespace coldpress {
 

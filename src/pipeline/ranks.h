@@ -8,7 +8,7 @@
 #include "base/status.h"
 #include "calibration/windows.h"
 #include "distributed/comm.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "pipeline/run_journal.h"
 
 namespace coldpress {

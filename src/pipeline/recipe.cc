@@ -11,6 +11,7 @@
 
 #include "export/table.h"
 #include "io/ggml_codec.h"
+#include "io/json.h"
 #include "io/show_name.h"
 #include "io/toml.h"
 #include "model/online.h"

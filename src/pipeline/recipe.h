@@ -13,7 +13,7 @@
 #include "base/status.h"
 #include "export/gguf_mix.h"
 #include "grid/grid.h"
-#include "io/json.h"
+#include "io/json_type.h"
 #include "solver/solver.h"
 #include "transform/steps.h"
 

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "io/byte_stream.h"
+#include "io/json.h"
 
 namespace coldpress {
 namespace {

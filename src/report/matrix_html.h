@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "io/json.h"
+#include "io/json_type.h"
 
 namespace coldpress {
 

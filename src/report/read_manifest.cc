@@ -4,6 +4,7 @@
 
 #include "export/hf_files.h"
 #include "io/gguf.h"
+#include "io/json.h"
 
 namespace coldpress {
 namespace {

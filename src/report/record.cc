@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "io/json.h"
 
 namespace coldpress {
 namespace {

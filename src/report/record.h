@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "export/export.h"
-#include "io/json.h"
+#include "io/json_type.h"
 
 namespace coldpress {
 

@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "io/json.h"
 #include "tokenizer/isolated.h"
 
 namespace coldpress {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <unordered_set>
 
+#include "io/json.h"
 #include "tokenizer/json_members.h"
 
 namespace coldpress {

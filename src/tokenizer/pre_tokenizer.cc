@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "io/json.h"
 #include "io/show_name.h"
 #include "tokenizer/json_members.h"
 

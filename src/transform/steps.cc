@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "io/json.h"
 #include "transform/table.h"
 
 namespace coldpress {

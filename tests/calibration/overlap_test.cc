@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/rng.h"
+#include "io/json.h"
 
 namespace coldpress {
 namespace {

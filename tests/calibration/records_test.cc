@@ -10,7 +10,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-std::string error_of(const std::string& line) {
+std::string refusal(const std::string& line) {
   const auto r = parse_record(line, "f.jsonl: line 7");
   return r.ok() ? "" : r.status().message();
 }
@@ -42,22 +42,21 @@ TEST(Records, BadLinesAreNamed) {
   ASSERT_FALSE(bad.ok());
   EXPECT_THAT(bad.status().message(), AllOf(HasSubstr("f.jsonl: line 2"), HasSubstr("JSON")));
 
-  EXPECT_THAT(error_of("[1]"), AllOf(HasSubstr("line 7"), HasSubstr("\"input_ids\"")));
-  EXPECT_THAT(error_of(R"({"prompt": "x"})"), AllOf(HasSubstr("'prompt'"), HasSubstr("\"text\"")));
-  EXPECT_THAT(error_of("{}"), HasSubstr("nothing"));
-  EXPECT_THAT(error_of(R"({"text": "x", "tokens": [1]})"), HasSubstr("both"));
-  EXPECT_THAT(error_of(R"({"text": 1})"), HasSubstr("not a string"));
-  EXPECT_THAT(error_of(R"({"tokens": 1})"), HasSubstr("not a list"));
-  EXPECT_THAT(error_of(R"({"tokens": [0, -1]})"), HasSubstr("entry 2"));
-  EXPECT_THAT(error_of(R"({"tokens": [1.5]})"), HasSubstr("entry 1"));
-  EXPECT_THAT(error_of(R"({"tokens": [4294967296]})"), HasSubstr("entry 1"));
-  EXPECT_THAT(error_of(R"({"messages": []})"), HasSubstr("list of messages"));
-  EXPECT_THAT(error_of(R"({"messages": [1]})"), HasSubstr("message 1 is not an object"));
-  EXPECT_THAT(error_of(R"({"messages": [{"content": "x"}]})"), HasSubstr("role"));
-  EXPECT_THAT(error_of(R"({"messages": [{"role": "user"}]})"), HasSubstr("content"));
-  EXPECT_THAT(error_of(R"({"messages": [{"role": "user", "content": [1]}]})"),
-              HasSubstr("content"));
-  EXPECT_THAT(error_of(std::string(1000, '[')), HasSubstr("nested"));
+  EXPECT_THAT(refusal("[1]"), AllOf(HasSubstr("line 7"), HasSubstr("\"input_ids\"")));
+  EXPECT_THAT(refusal(R"({"prompt": "x"})"), AllOf(HasSubstr("'prompt'"), HasSubstr("\"text\"")));
+  EXPECT_THAT(refusal("{}"), HasSubstr("nothing"));
+  EXPECT_THAT(refusal(R"({"text": "x", "tokens": [1]})"), HasSubstr("both"));
+  EXPECT_THAT(refusal(R"({"text": 1})"), HasSubstr("not a string"));
+  EXPECT_THAT(refusal(R"({"tokens": 1})"), HasSubstr("not a list"));
+  EXPECT_THAT(refusal(R"({"tokens": [0, -1]})"), HasSubstr("entry 2"));
+  EXPECT_THAT(refusal(R"({"tokens": [1.5]})"), HasSubstr("entry 1"));
+  EXPECT_THAT(refusal(R"({"tokens": [4294967296]})"), HasSubstr("entry 1"));
+  EXPECT_THAT(refusal(R"({"messages": []})"), HasSubstr("list of messages"));
+  EXPECT_THAT(refusal(R"({"messages": [1]})"), HasSubstr("message 1 is not an object"));
+  EXPECT_THAT(refusal(R"({"messages": [{"content": "x"}]})"), HasSubstr("role"));
+  EXPECT_THAT(refusal(R"({"messages": [{"role": "user"}]})"), HasSubstr("content"));
+  EXPECT_THAT(refusal(R"({"messages": [{"role": "user", "content": [1]}]})"), HasSubstr("content"));
+  EXPECT_THAT(refusal(std::string(1000, '[')), HasSubstr("nested"));
 }
 
 }  // namespace

@@ -100,26 +100,6 @@ void expect_refusal(const CommandResult& result, int exit_code,
   for (const std::string& part : parts) EXPECT_THAT(result.err, testing::HasSubstr(part));
 }
 
-TempFolder::TempFolder() {
-  std::string name = (fs::temp_directory_path() / "coldpress-test.XXXXXX").string();
-  EXPECT_NE(mkdtemp(name.data()), nullptr);
-  path_ = name;
-}
-
-TempFolder::~TempFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-
-std::vector<std::string> TempFolder::list() const {
-  std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(path_)) {
-    names.push_back(entry.path().filename().string());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 std::string read_file(const fs::path& path) {
   std::ifstream stream(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(stream), {}};

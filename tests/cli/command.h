@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/io/test_files.h"
+
 namespace coldpress::test {
 
 struct CommandOptions {
@@ -30,22 +32,6 @@ CommandResult run_coldpress(std::vector<std::string> arguments, const CommandOpt
 // exactly one line to stderr, "coldpress: ...", that contains each of `parts`.
 void expect_refusal(const CommandResult& result, int exit_code,
                     const std::vector<std::string>& parts);
-
-// An empty folder that disappears with the test.
-class TempFolder {
- public:
-  TempFolder();
-  ~TempFolder();
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  const std::filesystem::path& path() const { return path_; }
-  // Names directly inside, sorted.
-  std::vector<std::string> list() const;
-
- private:
-  std::filesystem::path path_;
-};
 
 std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, const std::string& bytes);

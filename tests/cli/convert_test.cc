@@ -62,7 +62,7 @@ TEST_F(Convert, SplitsAndJoins) {
   const CommandResult split = convert("model", "many.gguf", {"--split-max-size", "500K"});
   ASSERT_EQ(split.exit_code, 0) << split.err;
   fs::path last;
-  for (const std::string& name : folder_.list()) {
+  for (const std::string& name : folder_.names()) {
     if (name.starts_with("many-")) last = name;
   }
   ASSERT_FALSE(last.empty());
@@ -79,7 +79,7 @@ TEST_F(Convert, QuantizeSplitsToo) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_FALSE(fs::exists(folder_ / "out.gguf"));
   int parts = 0;
-  for (const std::string& name : folder_.list()) parts += name.starts_with("out-0") ? 1 : 0;
+  for (const std::string& name : folder_.names()) parts += name.starts_with("out-0") ? 1 : 0;
   EXPECT_GE(parts, 2);
 }
 

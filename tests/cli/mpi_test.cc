@@ -16,7 +16,6 @@ namespace coldpress {
 namespace {
 
 using test::CommandResult;
-using test::TempFolder;
 using testing::HasSubstr;
 
 class Mpi : public ::testing::Test {
@@ -124,7 +123,7 @@ TEST_F(Mpi, AnErrorIsSaidOnceAndEndsAllRanks) {
   EXPECT_NE(apart.exit_code, 0);
   EXPECT_THAT(apart.err, HasSubstr("coldpress: rank 1 of 2 on "));
   EXPECT_THAT(apart.err, HasSubstr("none"));
-  EXPECT_EQ(work_.list(), (std::vector<std::string>{"model", "other", "text", "there.gguf"}));
+  EXPECT_EQ(work_.names(), (std::vector<std::string>{"model", "other", "text", "there.gguf"}));
 }
 
 TEST_F(Mpi, AKilledRankEndsTheRun) {

@@ -79,7 +79,7 @@ class Quantize : public testing::Test {
     return (*parse_json(result.out, "stdout"))["kl"]["reference_to_model"]["mean"].get<double>();
   }
   // Nothing but the inputs is left in the folder.
-  void expect_no_output() { EXPECT_THAT(folder_.list(), ElementsAre("model", "text.txt")); }
+  void expect_no_output() { EXPECT_THAT(folder_.names(), ElementsAre("model", "text.txt")); }
 
   TempFolder folder_;
   fs::path model_;

@@ -152,7 +152,7 @@ TEST_F(QuantizeTypes, RefusesBeforeAnyWork) {
   expect_refusal(quantize("out.gguf", {"--bits", "4", "--grid", "q4_0"}), 1, {"q4_0", "--type"});
   EXPECT_EQ(quantize("out.gguf", {"--type", "Q4_0", "--bits", "4"}).exit_code, 2);
   EXPECT_EQ(quantize("out.gguf", {}).exit_code, 2);
-  EXPECT_THAT(folder_.list(), ElementsAre("model", "text.txt"));
+  EXPECT_THAT(folder_.names(), ElementsAre("model", "text.txt"));
 }
 
 }  // namespace

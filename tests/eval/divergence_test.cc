@@ -37,7 +37,7 @@ std::vector<float> normal(int64_t n, double scale, Rng& rng) {
 
 // Each term is an fp32 exponential (2 ulp) times an fp32 difference of logits, block sums of 16
 // terms per lane: relative to the sum of |terms|, which is at most a few dozen nats here.
-constexpr double kTolerance = 20 * 0x1p-24;
+constexpr double kOfItsSize = 20 * 0x1p-24;
 
 TEST(RowDivergence, MatchesDoublePrecisionBothWays) {
   Rng rng(3);
@@ -49,9 +49,9 @@ TEST(RowDivergence, MatchesDoublePrecisionBothWays) {
         for (float& v : q) v += static_cast<float>(noise * rng.normal());
         const RowDivergence d = row_divergence(p, q);
         const double size = 1 + 10 * noise;
-        EXPECT_NEAR(d.forward, oracle(p, q), kTolerance * size)
+        EXPECT_NEAR(d.forward, oracle(p, q), kOfItsSize * size)
             << n << " " << scale << " " << noise;
-        EXPECT_NEAR(d.reverse, oracle(q, p), kTolerance * size)
+        EXPECT_NEAR(d.reverse, oracle(q, p), kOfItsSize * size)
             << n << " " << scale << " " << noise;
       }
     }

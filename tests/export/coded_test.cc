@@ -14,6 +14,7 @@
 #include "export/hf_files.h"
 #include "export/table.h"
 #include "grid/table.h"
+#include "io/json.h"
 #include "tests/export/tiny_models.h"
 
 namespace coldpress {
@@ -24,7 +25,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace fs = std::filesystem;
 
-const ExportManifest kManifest = {"{\"all\": 1}", "{\"some\": 1}"};
+const ExportManifest kTwoTexts = {"{\"all\": 1}", "{\"some\": 1}"};
 
 // A linear on a grid, as a solver would leave it.
 struct Coded {
@@ -80,7 +81,7 @@ Status put_all(ExportSink& sink, const Solutions& solutions) {
 Status write_all(const ExportRequest& request, const Solutions& solutions) {
   COLDPRESS_ASSIGN_OR_RETURN(const auto sink, open_export(request));
   COLDPRESS_RETURN_IF_ERROR(put_all(*sink, solutions));
-  return sink->finish(kManifest);
+  return sink->finish(kTwoTexts);
 }
 
 std::vector<const ExportFormat*> code_formats() {
@@ -227,7 +228,7 @@ TEST_P(CodeFormats, OneFlippedByteOfAnyPartIsFound) {
       ++changed;
     }
     ASSERT_EQ(changed, 1);
-    const Status s = (*sink)->finish(kManifest);
+    const Status s = (*sink)->finish(kTwoTexts);
     EXPECT_EQ(s.code(), StatusCode::kCorrupt);
     EXPECT_THAT(s.message(), HasSubstr(part.name + "\" does not read back as the bytes"));
     EXPECT_FALSE(fs::exists(folder_ / "out"));

@@ -11,6 +11,7 @@
 #include "export/config_match.h"
 #include "export/export.h"
 #include "export/layout.h"
+#include "io/json.h"
 #include "tests/export/round_trip.h"
 #include "tests/export/tiny_models.h"
 #include "tests/tokenizer/synthetic_vocab.h"

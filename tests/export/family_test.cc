@@ -10,6 +10,7 @@
 
 #include "export/config_match.h"
 #include "export/export.h"
+#include "io/json.h"
 #include "tests/export/round_trip.h"
 #include "tests/tokenizer/synthetic_vocab.h"
 

@@ -11,6 +11,7 @@
 
 #include "base/dtype.h"
 #include "export/export.h"
+#include "io/json.h"
 #include "tests/export/round_trip.h"
 #include "tests/tokenizer/synthetic_vocab.h"
 

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "io/ggml_codec.h"
+#include "io/json.h"
 #include "tests/export/round_trip.h"
 #include "tests/tokenizer/synthetic_vocab.h"
 
@@ -234,7 +235,7 @@ TEST(GgufMix, TheFirstRuleThatMatchesCountsAndShiftsTheOthers) {
   }
 }
 
-std::string test_name(const ::testing::TestParamInfo<const char*>& param) {
+std::string mix_name(const ::testing::TestParamInfo<const char*>& param) {
   std::string name = param.param;
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
@@ -278,7 +279,7 @@ INSTANTIATE_TEST_SUITE_P(Tiny, FamilyMix,
                                            "gpt2", "granite", "llama", "llama3-rope", "mixtral",
                                            "olmo2", "phi3", "qwen2", "qwen3", "qwen3-moe",
                                            "smollm3", "starcoder2"),
-                         test_name);
+                         mix_name);
 
 TEST(GgufMix, SmolLm2HasLlamaCppsTypes) {
   const char* cache = std::getenv("XDG_CACHE_HOME");
@@ -371,7 +372,8 @@ TEST(GgufMix, RulesAreParsed) {
 TEST(GgufMix, MixesThatQuantiseNothingTakeNoTypes) {
   MixOptions options = of_mix("F16");
   options.pure = true;
-  EXPECT_THAT(gguf_types({}, {}, options).status().message(), HasSubstr("F16 quantises nothing"));
+  EXPECT_THAT(gguf_types(MixModel{}, {}, options).status().message(),
+              HasSubstr("F16 quantises nothing"));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "export/export.h"
+#include "io/json.h"
 #include "tests/export/round_trip.h"
 #include "tests/tokenizer/synthetic_vocab.h"
 

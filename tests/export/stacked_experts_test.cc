@@ -8,6 +8,7 @@
 #include <string>
 
 #include "export/export.h"
+#include "io/json.h"
 #include "tests/export/round_trip.h"
 #include "tests/model/tiny_experts.h"
 #include "tests/tokenizer/synthetic_vocab.h"

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <string>
 
+#include "io/json.h"
 #include "pipeline/quantize_model.h"
 #include "tests/cli/command.h"
 #include "tests/cli/tiny_job.h"
@@ -68,7 +69,7 @@ class Faults : public testing::Test {
           EXPECT_TRUE(right == weights(out));
         }
         // No work, nothing temporary.
-        for (const std::string& name : folder_.list()) {
+        for (const std::string& name : folder_.names()) {
           EXPECT_TRUE(name.find(".part-") == std::string::npos && !name.ends_with(".work")) << name;
         }
         fs::remove_all(folder_ / out);

@@ -11,11 +11,11 @@
 namespace coldpress {
 namespace {
 
-constexpr int kCols = 32;
+constexpr int64_t kWidth = 32;
 
 MatrixF weights(int64_t rows, uint64_t seed) {
   Rng rng(seed);
-  MatrixF w(rows, kCols);
+  MatrixF w(rows, kWidth);
   for (int64_t k = 0; k < w.size(); ++k) w.data()[k] = static_cast<float>(rng.normal());
   return w;
 }
@@ -25,7 +25,7 @@ class LevelGrid : public ::testing::TestWithParam<const char*> {
   static const GridKind& kind() { return **find_grid(GetParam()); }
   static QuantGrid fit(const MatrixF& w, GridOptions o = {}) {
     o.kind = GetParam();
-    return kind().fit(o, w.view(), std::vector<float>(kCols, 1.0F));
+    return kind().fit(o, w.view(), std::vector<float>(kWidth, 1.0F));
   }
 };
 
@@ -43,7 +43,7 @@ TEST_P(LevelGrid, ProjectsToTheNearestLevel) {
   const MatrixF w = weights(3, 2);
   const QuantGrid g = fit(w, {.group = 16});
   for (int64_t i = 0; i < 3; ++i) {
-    for (int64_t j = 0; j < kCols; ++j) {
+    for (int64_t j = 0; j < kWidth; ++j) {
       const float got = std::abs(g.value(i, j, project(g, i, j, w(i, j))) - w(i, j));
       for (int c = 0; c < g.levels; ++c) {
         EXPECT_LE(got, std::abs(g.value(i, j, static_cast<uint8_t>(c)) - w(i, j)) + 1e-6F);
@@ -71,7 +71,7 @@ TEST_P(LevelGrid, ClippingNeverRaisesTheErrorAndTriesTheSameRatiosAsAffine) {
   const QuantGrid clipped = fit(w, {.scale_type = DType::kF32});
   const auto error = [&](const QuantGrid& g, int64_t i) {
     double f = 0;
-    for (int64_t j = 0; j < kCols; ++j) {
+    for (int64_t j = 0; j < kWidth; ++j) {
       const double e = static_cast<double>(g.value(i, j, project(g, i, j, w(i, j)))) - w(i, j);
       f += e * e;
     }
@@ -89,7 +89,7 @@ TEST_P(LevelGrid, ClippingNeverRaisesTheErrorAndTriesTheSameRatiosAsAffine) {
 }
 
 TEST_P(LevelGrid, GroupOfZerosHasScaleOneAndTheZeroLevel) {
-  const QuantGrid g = fit(MatrixF(2, kCols), {.group = 8});
+  const QuantGrid g = fit(MatrixF(2, kWidth), {.group = 8});
   for (int64_t k = 0; k < g.scale.size(); ++k) EXPECT_EQ(g.scale.data()[k], 1.0F);
   EXPECT_EQ(g.value(1, 3, project(g, 1, 3, 0.0F)), 0.0F);
 }
@@ -124,7 +124,7 @@ TEST(Nf4, LevelsAreThePublishedOnes) {
                                   -0.2844414F, -0.1847734F, -0.0910500F, 0.0F,
                                   0.0795803F,  0.1609302F,  0.2461123F,  0.3379152F,
                                   0.4407098F,  0.5626170F,  0.7229568F,  1.0F};
-  const std::vector<float> h(kCols, 1.0F);
+  const std::vector<float> h(kWidth, 1.0F);
   const MatrixF w = weights(1, 1);
   const QuantGrid g = (*find_grid("nf4"))->fit({.kind = "nf4"}, w.view(), h);
   ASSERT_EQ(g.levels, 16);
@@ -141,7 +141,7 @@ TEST(Fp4, LevelsAreTheFiniteValuesOfE2m1) {
   }
   std::sort(expected.begin(), expected.end());
   expected.erase(std::unique(expected.begin(), expected.end()), expected.end());
-  const std::vector<float> h(kCols, 1.0F);
+  const std::vector<float> h(kWidth, 1.0F);
   const MatrixF w = weights(1, 1);
   EXPECT_EQ((*find_grid("fp4"))->fit({.kind = "fp4"}, w.view(), h).level, expected);
 }

@@ -13,10 +13,6 @@
 namespace coldpress {
 namespace {
 
-std::span<const std::byte> bytes_of(const std::string& text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
 struct Opened {
   Journal journal;
   std::vector<std::string> records;

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "io/json.h"
+
 namespace coldpress {
 namespace {
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/rng.h"
+#include "io/json.h"
 #include "model/model.h"
 
 namespace coldpress {

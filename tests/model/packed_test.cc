@@ -9,6 +9,7 @@
 
 #include "io/bit_stream.h"
 #include "io/fp8.h"
+#include "io/json.h"
 #include "model/model.h"
 #include "tests/model/packed_files.h"
 
@@ -45,7 +46,7 @@ TEST(Fp8, E5m2IsItsDefinition) {
   EXPECT_TRUE(std::isnan(e5m2_to_f32(0x7d)));
 }
 
-struct Case {
+struct PackedCase {
   std::string label;  // of q_proj
   Json settings;
   std::function<Packed(const std::string& name, int64_t out, int64_t in, uint64_t seed)> pack;
@@ -57,8 +58,8 @@ Json groups(const char* weights) {
            {{"group_0", {{"targets", {"Linear"}}, {"weights", Json::parse(weights)}}}}}};
 }
 
-std::vector<Case> cases() {
-  std::vector<Case> out;
+std::vector<PackedCase> cases() {
+  std::vector<PackedCase> out;
   out.push_back({"FP8 32x48", Json::parse(R"({"quant_method": "fp8", "fmt": "e4m3",
                               "weight_block_size": [32, 48], "activation_scheme": "dynamic"})"),
                  [](const std::string& name, int64_t rows, int64_t cols, uint64_t seed) {
@@ -118,7 +119,7 @@ std::vector<Case> cases() {
 }
 
 TEST(PackedSource, EveryFormDecodesToItsValues) {
-  for (const Case& c : cases()) {
+  for (const PackedCase& c : cases()) {
     SCOPED_TRACE(c.label + " " + c.settings.dump());
     const TempFolder folder;
     RawTensors tensors = test::packed_rest();
@@ -179,7 +180,7 @@ TEST(PackedSource, Int8WithZeroPoints) {
 }
 
 // A folder of one form, spoilt by `edit`: opening or loading must fail with `refusal`.
-void expect_refused(const Case& c, const std::string& refusal,
+void expect_refused(const PackedCase& c, const std::string& refusal,
                     const std::function<void(RawTensors&, Json&)>& edit) {
   const TempFolder folder;
   RawTensors tensors = test::packed_rest();
@@ -206,8 +207,8 @@ void expect_refused(const Case& c, const std::string& refusal,
 
 const std::string kUp = "model.layers.0.mlp.up_proj";  // (96, 64)
 
-Case case_named(const std::string& label) {
-  for (const Case& c : cases()) {
+PackedCase case_named(const std::string& label) {
+  for (const PackedCase& c : cases()) {
     if (c.label == label) return c;
   }
   ADD_FAILURE() << label;
@@ -221,7 +222,7 @@ test::RawTensor zeros_of(DType type, std::vector<int64_t> shape) {
 }
 
 TEST(HostileFp8, PartsAreChecked) {
-  const Case c = case_named("FP8 32x48");
+  const PackedCase c = case_named("FP8 32x48");
   const auto put = [&](const std::string& suffix, DType type, std::vector<int64_t> shape) {
     return [=](RawTensors& t, Json&) { t[kUp + suffix] = zeros_of(type, shape); };
   };
@@ -241,7 +242,7 @@ TEST(HostileFp8, PartsAreChecked) {
 }
 
 TEST(HostileCompressedTensors, PartsAreChecked) {
-  const Case c = case_named("INT5 g32");  // zero points and an index
+  const PackedCase c = case_named("INT5 g32");  // zero points and an index
   const auto put = [&](const std::string& suffix, DType type, std::vector<int64_t> shape) {
     return [=](RawTensors& t, Json&) { t[kUp + suffix] = zeros_of(type, shape); };
   };
@@ -283,7 +284,7 @@ TEST(HostileCompressedTensors, PartsAreChecked) {
 }
 
 TEST(HostileCompressedTensors, SettingsAreChecked) {
-  const Case c = case_named("INT4 g32");
+  const PackedCase c = case_named("INT4 g32");
   const auto weights = [](const char* key, const Json& value) {
     return [=](RawTensors&, Json& s) { s["config_groups"]["group_0"]["weights"][key] = value; };
   };
@@ -311,7 +312,7 @@ TEST(HostileCompressedTensors, SettingsAreChecked) {
 }
 
 TEST(HostileGptq, PartsAreChecked) {
-  Case c = case_named("GPTQ INT3 g32");
+  PackedCase c = case_named("GPTQ INT3 g32");
   const auto put = [&](const std::string& suffix, DType type, std::vector<int64_t> shape) {
     return [=](RawTensors& t, Json&) { t[kUp + suffix] = zeros_of(type, shape); };
   };
@@ -345,7 +346,7 @@ TEST(HostileGptq, PartsAreChecked) {
 }
 
 TEST(HostilePacked, UnknownMethodsAreNamed) {
-  const Case c = case_named("FP8 tensor");
+  const PackedCase c = case_named("FP8 tensor");
   expect_refused(c, "quantised by 'bitsandbytes'; compressed-tensors, fp8, gptq can be read",
                  [](RawTensors&, Json& s) { s["quant_method"] = "bitsandbytes"; });
   expect_refused(c, "quantised by ''", [](RawTensors&, Json& s) { s.erase("quant_method"); });
@@ -355,7 +356,7 @@ TEST(HostilePacked, UnknownMethodsAreNamed) {
 
 // Widths that differ from linear to linear follow from the shapes.
 TEST(PackedSource, GptqWidthsMayVary) {
-  Case c = case_named("GPTQ INT4 g32");
+  PackedCase c = case_named("GPTQ INT4 g32");
   const TempFolder folder;
   RawTensors tensors = test::packed_rest();
   std::map<std::string, std::vector<float>> expected;

@@ -10,29 +10,21 @@
 #include <string>
 #include <vector>
 
-#include "base/rng.h"
 #include "calibration/streamer.h"
 #include "hessian/shrinkage.h"
+#include "io/json.h"
 #include "pipeline/manifest.h"
 #include "tests/model/tiny_experts.h"
+#include "tests/pipeline/tiny_runs.h"
 
 namespace coldpress {
 namespace {
 
 namespace fs = std::filesystem;
+using test::random_windows;
 
 constexpr int kExperts = 8;
 constexpr int kBlocks = 3;
-
-CalibrationWindows random_windows(int64_t count, int64_t length) {
-  Rng rng(5);
-  CalibrationWindows w;
-  w.length = length;
-  for (int64_t k = 0; k < count * length; ++k) {
-    w.tokens.push_back(static_cast<int32_t>(3 + rng.below(500)));
-  }
-  return w;
-}
 
 class Experts : public ::testing::Test {
  protected:

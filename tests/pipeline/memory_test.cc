@@ -9,21 +9,19 @@
 #include <map>
 #include <string>
 
-#include "base/rng.h"
 #include "io/spill.h"
 #include "pipeline/memory_plan.h"
+#include "tests/pipeline/tiny_runs.h"
 
 namespace coldpress {
 namespace {
 
 using ::testing::HasSubstr;
 namespace fs = std::filesystem;
+using test::random_windows;
+using test::tiny;
 
-std::string tiny(const std::string& family) {
-  return std::string(COLDPRESS_SHARED_DATA) + "/tiny/" + family;
-}
-
-Recipe small_recipe(const std::string& method) {
+Recipe ceiling_recipe(const std::string& method) {
   Recipe r;
   r.method = method;
   r.grid.bits = 3;
@@ -31,16 +29,6 @@ Recipe small_recipe(const std::string& method) {
   r.samples = 12;
   r.seqlen = 48;
   return r;
-}
-
-CalibrationWindows random_windows(const Recipe& recipe) {
-  Rng rng(5);
-  CalibrationWindows w;
-  w.length = recipe.seqlen;
-  for (int64_t k = 0; k < recipe.samples * recipe.seqlen; ++k) {
-    w.tokens.push_back(static_cast<int32_t>(3 + rng.below(500)));
-  }
-  return w;
 }
 
 // Memory on disk that counts its pages, and runs out after `most` of them.
@@ -82,7 +70,8 @@ Result<Values> press(const Model& model, const Recipe& recipe, int threads,
     return Status();
   };
   COLDPRESS_RETURN_IF_ERROR(
-      run_plan(model, plan, random_windows(recipe), hooks, pool, memory).status());
+      run_plan(model, plan, random_windows(recipe.samples, recipe.seqlen), hooks, pool, memory)
+          .status());
   return values;
 }
 
@@ -110,17 +99,17 @@ class MemoryCeiling : public ::testing::TestWithParam<const char*> {
   std::unique_ptr<Model> model_;
 };
 
-TEST_P(MemoryCeiling, SameBytesOnDiskWithPropagation) { expect_same_bytes(small_recipe("gptq")); }
+TEST_P(MemoryCeiling, SameBytesOnDiskWithPropagation) { expect_same_bytes(ceiling_recipe("gptq")); }
 
 TEST_P(MemoryCeiling, SameBytesOnDiskWithoutPropagation) {
-  Recipe recipe = small_recipe("admm-q");
+  Recipe recipe = ceiling_recipe("admm-q");
   recipe.solver.effort = 1;
   recipe.propagate = false;
   expect_same_bytes(recipe);
 }
 
 TEST_P(MemoryCeiling, SameBytesOnDiskInBlocks) {
-  Recipe recipe = small_recipe("gptq");
+  Recipe recipe = ceiling_recipe("gptq");
   recipe.grid = {};
   recipe.types.mix = "Q4_0";
   recipe.types.pure = true;
@@ -128,7 +117,7 @@ TEST_P(MemoryCeiling, SameBytesOnDiskInBlocks) {
 }
 
 TEST_P(MemoryCeiling, AFullDiskIsAnErrorWhereverItStrikes) {
-  const Recipe recipe = small_recipe("rtn");
+  const Recipe recipe = ceiling_recipe("rtn");
   const CountedSpill unlimited;
   ASSERT_TRUE(press(*model_, recipe, 1, all_in(unlimited)).ok());
   for (int64_t most = 0; most < unlimited.maps(); most += 1 + unlimited.maps() / 20) {
@@ -140,7 +129,7 @@ TEST_P(MemoryCeiling, AFullDiskIsAnErrorWhereverItStrikes) {
 }
 
 TEST_P(MemoryCeiling, SpillsInOrderAndNoMoreThanItMust) {
-  Recipe recipe = small_recipe("gptq");
+  Recipe recipe = ceiling_recipe("gptq");
   recipe.samples = 4096;
   const MemoryPlan free = make_plan(*model_, recipe, 2).value().memory;
   EXPECT_EQ(free.spilled_kinds, 0);
@@ -160,7 +149,7 @@ TEST_P(MemoryCeiling, SpillsInOrderAndNoMoreThanItMust) {
 }
 
 TEST_P(MemoryCeiling, TooLowACeilingNamesTheLeastThatWorks) {
-  const Recipe recipe = small_recipe("admm-q");
+  const Recipe recipe = ceiling_recipe("admm-q");
   const Status refused = make_plan(*model_, recipe, 2, 1'000'000).status();
   EXPECT_EQ(refused.code(), StatusCode::kInvalidArgument);
   const std::string message = refused.message();

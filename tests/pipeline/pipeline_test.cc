@@ -7,29 +7,19 @@
 #include <map>
 #include <set>
 
-#include "base/rng.h"
+#include "io/json.h"
 #include "pipeline/manifest.h"
 #include "solver/table.h"
+#include "tests/pipeline/tiny_runs.h"
 
 namespace coldpress {
 namespace {
 
+using test::random_windows;
+using test::tiny;
+
 const char* const kFamilies[] = {"llama",  "llama3-rope", "qwen2",  "qwen3",
                                  "gemma3", "gpt2",        "falcon", "phi3"};
-
-std::string tiny(const std::string& family) {
-  return std::string(COLDPRESS_SHARED_DATA) + "/tiny/" + family;
-}
-
-CalibrationWindows random_windows(int64_t count, int64_t length) {
-  Rng rng(5);
-  CalibrationWindows w;
-  w.length = length;
-  for (int64_t k = 0; k < count * length; ++k) {
-    w.tokens.push_back(static_cast<int32_t>(3 + rng.below(500)));
-  }
-  return w;
-}
 
 Recipe small_recipe(const std::string& method, int bits = 3) {
   Recipe r;

@@ -19,19 +19,12 @@
 
 #include "base/rng.h"
 #include "calibration/streamer.h"
+#include "tests/pipeline/tiny_runs.h"
 
 namespace coldpress {
 namespace {
 
-CalibrationWindows random_windows(int64_t count, int64_t length) {
-  Rng rng(5);
-  CalibrationWindows w;
-  w.length = length;
-  for (int64_t k = 0; k < count * length; ++k) {
-    w.tokens.push_back(static_cast<int32_t>(3 + rng.below(500)));
-  }
-  return w;
-}
+using test::random_windows;
 
 MatrixF random_matrix(int64_t rows, int64_t cols, Rng& rng) {
   MatrixF m(rows, cols);

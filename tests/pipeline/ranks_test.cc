@@ -12,26 +12,19 @@
 #include <utility>
 #include <vector>
 
-#include "base/rng.h"
+#include "io/json.h"
 #include "pipeline/manifest.h"
 #include "pipeline/owners.h"
 #include "tests/distributed/thread_comm.h"
+#include "tests/pipeline/tiny_runs.h"
 #include "transform/transformed_model.h"
 
 namespace coldpress {
 namespace {
 
-constexpr int64_t kLength = 48;
+using test::random_windows;
 
-CalibrationWindows random_windows(int64_t count) {
-  Rng rng(5);
-  CalibrationWindows w;
-  w.length = kLength;
-  for (int64_t k = 0; k < count * kLength; ++k) {
-    w.tokens.push_back(static_cast<int32_t>(3 + rng.below(500)));
-  }
-  return w;
-}
+constexpr int64_t kLength = 48;
 
 // What a rank made: every value and packed block that it would write, and what it says of them.
 struct Made {
@@ -46,7 +39,7 @@ struct Case {
   Recipe recipe;
 };
 
-Recipe small_recipe(const std::string& method) {
+Recipe split_recipe(const std::string& method) {
   Recipe r;
   r.method = method;
   r.grid.bits = 3;
@@ -58,23 +51,23 @@ Recipe small_recipe(const std::string& method) {
 // 20 windows are three shards, the last of them half full.
 std::vector<Case> cases() {
   std::vector<Case> all;
-  all.push_back({"Propagated", "llama", 20, small_recipe("admm-q")});
-  all.push_back({"Unpropagated", "gpt2", 20, small_recipe("gptq")});
+  all.push_back({"Propagated", "llama", 20, split_recipe("admm-q")});
+  all.push_back({"Unpropagated", "gpt2", 20, split_recipe("gptq")});
   all.back().recipe.propagate = false;
-  all.push_back({"Experts", "qwen3-moe", 20, small_recipe("gptq")});
-  all.push_back({"WideExperts", "mixtral", 33, small_recipe("quantease")});
-  all.push_back({"Smoothed", "llama", 20, small_recipe("gptq")});
+  all.push_back({"Experts", "qwen3-moe", 20, split_recipe("gptq")});
+  all.push_back({"WideExperts", "mixtral", 33, split_recipe("quantease")});
+  all.push_back({"Smoothed", "llama", 20, split_recipe("gptq")});
   all.back().recipe.transform.steps = parse_transform_steps("smooth,magr").value();
   all.back().recipe.transform.activations = {8, true, 1.0F, 0};
-  all.push_back({"Scaled", "qwen2", 20, small_recipe("gptq")});
+  all.push_back({"Scaled", "qwen2", 20, split_recipe("gptq")});
   all.back().recipe.transform.steps = parse_transform_steps("awq").value();
-  all.push_back({"Outliers", "llama", 9, small_recipe("quantease-outliers")});
+  all.push_back({"Outliers", "llama", 9, split_recipe("quantease-outliers")});
   all.back().recipe.solver.outlier_fraction = 0.02;
-  all.push_back({"Blocks", "llama", 20, small_recipe("gptq")});  // embeddings and head too
+  all.push_back({"Blocks", "llama", 20, split_recipe("gptq")});  // embeddings and head too
   all.back().recipe.grid = {};
   all.back().recipe.types.mix = "Q4_0";
   all.back().recipe.types.pure = true;
-  all.push_back({"Head", "qwen3", 20, small_recipe("gptq")});
+  all.push_back({"Head", "qwen3", 20, split_recipe("gptq")});
   all.back().recipe.grid.symmetric = true;
   all.back().recipe.quantise_head = true;
   all.back().recipe.code_format = "gptq";
@@ -89,7 +82,7 @@ Result<Made> press(const Case& c, int threads, Comm* comm) {
       const std::unique_ptr<TransformedModel> model,
       TransformedModel::create(*source, c.recipe.transform, c.recipe.dense_type));
   COLDPRESS_ASSIGN_OR_RETURN(const Plan plan, make_plan(*model, c.recipe, threads));
-  const CalibrationWindows windows = random_windows(c.windows);
+  const CalibrationWindows windows = random_windows(c.windows, kLength);
   ThreadPool pool(threads);
   Made made;
   const auto keep = [&](const std::string& name, View2<const float> values) {
@@ -158,8 +151,8 @@ TEST(RanksThatFail, AllEndWhicheverMessageIsLost) {
   if (!std::filesystem::exists(std::string(COLDPRESS_SHARED_DATA) + "/tiny/llama"))
     GTEST_SKIP() << "the tiny models are absent";
   std::vector<Case> some;
-  some.push_back({"", "qwen3-moe", 10, small_recipe("rtn")});
-  some.push_back({"", "llama", 10, small_recipe("rtn")});
+  some.push_back({"", "qwen3-moe", 10, split_recipe("rtn")});
+  some.push_back({"", "llama", 10, split_recipe("rtn")});
   some.back().recipe.transform.steps = parse_transform_steps("smooth").value();
   for (Case& c : some) {
     c.recipe.grid.clip = Clip::kNone;

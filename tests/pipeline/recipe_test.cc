@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "io/json.h"
 #include "io/toml.h"
 #include "pipeline/presets.h"
 

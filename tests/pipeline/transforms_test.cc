@@ -8,18 +8,18 @@
 #include <map>
 #include <string>
 
-#include "base/rng.h"
 #include "pipeline/driver.h"
 #include "tests/model/forward.h"
+#include "tests/pipeline/tiny_runs.h"
 #include "transform/transformed_model.h"
 
 namespace coldpress {
 namespace {
 
 // A model with the pressed matrices in the place of its own.
-class Pressed final : public Model {
+class PressedModel final : public Model {
  public:
-  explicit Pressed(const Model& model) : model_(model) {}
+  explicit PressedModel(const Model& model) : model_(model) {}
   std::map<std::string, MatrixF> values;
 
   const Architecture& architecture() const override { return model_.architecture(); }
@@ -44,16 +44,6 @@ class Pressed final : public Model {
  private:
   const Model& model_;
 };
-
-CalibrationWindows random_windows(int64_t vocab) {
-  Rng rng(5);
-  CalibrationWindows w;
-  w.length = 48;
-  for (int k = 0; k < 10 * 48; ++k) {
-    w.tokens.push_back(static_cast<int32_t>(rng.below(static_cast<uint64_t>(vocab))));
-  }
-  return w;
-}
 
 struct Outcome {
   double difference = 0;  // of logits, relative
@@ -83,7 +73,10 @@ class TransformedRun : public ::testing::TestWithParam<const char*> {
         TransformedModel::create(*source_, recipe.transform, recipe.dense_type).value();
     ThreadPool pool(2);
     const Plan plan = make_plan(*model, recipe, 2).value();
-    Pressed pressed(*model);
+    const auto vocab = static_cast<uint64_t>(source_->config().vocab);
+    const CalibrationWindows windows =
+        test::random_windows(recipe.samples, recipe.seqlen, 0, vocab);
+    PressedModel pressed(*model);
     Outcome out;
     DriverHooks hooks;
     hooks.put = [&](const std::string& name, const PressedTensor& tensor) {
@@ -100,8 +93,7 @@ class TransformedRun : public ::testing::TestWithParam<const char*> {
       model->replace(name, std::move(values));
       ++out.replaced;
     };
-    out.report =
-        run_plan(*model, plan, random_windows(source_->config().vocab), hooks, pool).value();
+    out.report = run_plan(*model, plan, windows, hooks, pool).value();
     const std::vector<int32_t> ids = {5, 9, 44, 3, 7, 101, 20, 31, 8, 77, 12};
     StageRunner plain(source_->config());
     StageRunner other(model->config());

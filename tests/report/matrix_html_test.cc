@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "io/json.h"
+
 namespace coldpress {
 namespace {
 

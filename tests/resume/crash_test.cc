@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr int kKills = 20;
+constexpr int kCrashes = 20;
 constexpr int kKilled = 128 + 9;
 
 class Crash : public testing::Test {
@@ -46,7 +46,7 @@ class Crash : public testing::Test {
     return words;
   }
 
-  // Kills runs until kKills were killed, whatever they were doing. Each that comes to its end is
+  // Kills runs until kCrashes were killed, whatever they were doing. Each that comes to its end is
   // compared and its output removed.
   void expect_survival(const std::string& out, const std::string& weights, uint64_t seed) {
     const auto start = std::chrono::steady_clock::now();
@@ -59,11 +59,11 @@ class Crash : public testing::Test {
     Rng rng(seed);
     int kills = 0;
     bool is_last_complete = false;
-    for (int runs = 0; kills < kKills || !is_last_complete; ++runs) {
+    for (int runs = 0; kills < kCrashes || !is_last_complete; ++runs) {
       ASSERT_LT(runs, 400);
       CommandOptions options;
       is_last_complete = false;
-      if (kills < kKills) options.kill_after = 1.1 * seconds * rng.uniform();
+      if (kills < kCrashes) options.kill_after = 1.1 * seconds * rng.uniform();
       const CommandResult result = run_coldpress(command("parts" + out), options);
       if (result.exit_code == kKilled) {
         ++kills;
@@ -83,7 +83,7 @@ class Crash : public testing::Test {
     }
     fs::remove_all(folder_ / ("whole" + out));
     fs::remove(folder_ / ("whole" + out + ".coldpress.json"));
-    EXPECT_THAT(folder_.list(), ElementsAre("model", "text.txt"));
+    EXPECT_THAT(folder_.names(), ElementsAre("model", "text.txt"));
   }
 
   TempFolder folder_;
@@ -114,7 +114,7 @@ TEST_F(Crash, AFullDiskKeepsTheWork) {
   const CommandResult again = run_coldpress(command("out", small));
   EXPECT_EQ(again.exit_code, 0);
   EXPECT_THAT(again.err, HasSubstr("coldpress: goes on after "));
-  EXPECT_THAT(folder_.list(), ElementsAre("model", "other", "out", "text.txt"));
+  EXPECT_THAT(folder_.names(), ElementsAre("model", "other", "out", "text.txt"));
 }
 
 TEST_F(Crash, RestartDropsTheWork) {
@@ -126,7 +126,7 @@ TEST_F(Crash, RestartDropsTheWork) {
   const CommandResult result = run_coldpress(command("out", {"--method", "rtn", "--restart"}));
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.err, "");
-  EXPECT_THAT(folder_.list(), ElementsAre("model", "out", "text.txt"));
+  EXPECT_THAT(folder_.names(), ElementsAre("model", "out", "text.txt"));
 }
 
 }  // namespace

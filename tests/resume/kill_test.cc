@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/rng.h"
+#include "io/json.h"
 #include "pipeline/quantize_model.h"
 #include "tests/cli/command.h"
 #include "tests/cli/tiny_job.h"
@@ -90,7 +91,7 @@ class Kill : public testing::Test {
       fs::remove_all(folder_ / name);
       fs::remove((folder_ / name).string() + ".coldpress.json");
     }
-    EXPECT_THAT(folder_.list(), ElementsAre("model", "text.txt"));
+    EXPECT_THAT(folder_.names(), ElementsAre("model", "text.txt"));
   }
 
   TempFolder folder_;

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "export/recover.h"
+#include "io/json.h"
 #include "pipeline/disk_space.h"
 #include "pipeline/quantize_model.h"
 #include "tests/cli/command.h"
@@ -65,7 +66,7 @@ class Resume : public testing::Test {
   Bytes bytes_of(const std::string& out) const {
     Bytes bytes;
     const std::string stem = fs::path(out).stem();
-    for (const std::string& name : folder_.list()) {
+    for (const std::string& name : folder_.names()) {
       if (!name.starts_with(stem) || name.ends_with(".coldpress.json")) continue;
       const fs::path path = folder_ / name;
       if (!fs::is_directory(path)) {
@@ -327,7 +328,7 @@ TEST_F(Resume, RestartBeginsAnew) {
   other.recipe.grid.bits = 4;
   other.work = WorkFolderOptions{.restart = true};
   EXPECT_TRUE(quantize_model(std::move(other)).ok());
-  EXPECT_THAT(folder_.list(), ElementsAre("model", "out", "text.txt"));
+  EXPECT_THAT(folder_.names(), ElementsAre("model", "out", "text.txt"));
 }
 
 TEST_F(Resume, OneProcessAtATime) {
@@ -342,13 +343,13 @@ TEST_F(Resume, AnErrorBeforeAnythingIsSolvedLeavesNothing) {
   QuantizeJob wrong = job("out");
   wrong.recipe.samples = 100'000;
   EXPECT_FALSE(run_part(std::move(wrong), 1000).ok());
-  EXPECT_THAT(folder_.list(), ElementsAre("model", "text.txt"));
+  EXPECT_THAT(folder_.names(), ElementsAre("model", "text.txt"));
 }
 
 TEST_F(Resume, AForeignFolderIsLeftAlone) {
   write_file(folder_ / "out.work/mine", "a");
   EXPECT_TRUE(run_part(job("out"), 1000).ok());
-  EXPECT_THAT(folder_.list(), ElementsAre("model", "out", "out.work", "text.txt"));
+  EXPECT_THAT(folder_.names(), ElementsAre("model", "out", "out.work", "text.txt"));
   EXPECT_EQ("a", read_file(folder_ / "out.work/mine"));
   EXPECT_FALSE(fs::exists(folder_ / "out.work/journal"));
 }

@@ -71,8 +71,8 @@ TEST_P(LevelGridStrip, NaNGivesTheLowestCode) {
 INSTANTIATE_TEST_SUITE_P(Kinds, LevelGridStrip, ::testing::Values("nf4", "fp4"),
                          [](const auto& test) { return std::string(test.param); });
 
-using Parameter = std::tuple<const char*, const char*>;
-class SolverOnLevels : public ::testing::TestWithParam<Parameter> {};
+using MethodAndGrid = std::tuple<const char*, const char*>;
+class SolverOnLevels : public ::testing::TestWithParam<MethodAndGrid> {};
 
 TEST_P(SolverOnLevels, NeverWorseThanRtnItsErrorIsThatOfItsCodes) {
   const auto [name, grid] = GetParam();

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "io/json.h"
+
 namespace coldpress {
 namespace {
 
@@ -13,7 +15,7 @@ Result<std::string> render(const std::string& source) {
       {"messages", Json::array({{{"role", "user"}, {"content", "h\xc3\xa9 {{ 1 }}"}}})}};
   return render_chat({source, {{"bos_token", "<s>"}}, "model"}, chat);
 }
-std::string error_of(const std::string& source) {
+std::string render_error(const std::string& source) {
   const auto r = render(source);
   return r.ok() ? "" : r.status().message();
 }
@@ -29,18 +31,18 @@ TEST(ChatTemplate, WritesMessages) {
 }
 
 TEST(ChatTemplate, BadOnesAreErrors) {
-  EXPECT_THAT(error_of(""), HasSubstr("no chat template"));
-  EXPECT_THAT(error_of("{% for %}"), HasSubstr("model: the chat template"));
-  EXPECT_THAT(error_of("{{ raise_exception('roles must alternate') }}"),
+  EXPECT_THAT(render_error(""), HasSubstr("no chat template"));
+  EXPECT_THAT(render_error("{% for %}"), HasSubstr("model: the chat template"));
+  EXPECT_THAT(render_error("{{ raise_exception('roles must alternate') }}"),
               HasSubstr("roles must alternate"));
-  EXPECT_THAT(error_of(std::string(2 << 20, 'x')), HasSubstr("bytes"));
+  EXPECT_THAT(render_error(std::string(2 << 20, 'x')), HasSubstr("bytes"));
 }
 
 // Whatever a template does, the caller goes on.
 TEST(ChatTemplate, HostileOnesAreErrors) {
-  EXPECT_NE(error_of("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), "");
-  EXPECT_NE(error_of(std::string("{{ ") + std::string(300000, '(') + " }}"), "");
-  EXPECT_NE(error_of("{% for i in range(100000000000) %}x{% endfor %}"), "");
+  EXPECT_NE(render_error("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"), "");
+  EXPECT_NE(render_error(std::string("{{ ") + std::string(300000, '(') + " }}"), "");
+  EXPECT_NE(render_error("{% for i in range(100000000000) %}x{% endfor %}"), "");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "io/json.h"
 #include "tests/io/test_files.h"
 #include "tokenizer/tokenizer.h"
 
@@ -59,7 +60,7 @@ std::vector<int32_t> encode(const Json& json, std::string_view text) {
   return (*t)->encode(text, true).value();
 }
 
-std::string error_of(const Json& json) {
+std::string unigram_error(const Json& json) {
   const TempFolder folder;
   spill(folder / "tokenizer.json", json.dump());
   const auto t = Tokenizer::open(folder.path());
@@ -81,7 +82,7 @@ TEST(HfUnigram, MergesSpacesWhereTheFileDoes) {
 TEST(HfUnigram, WhatLlamaCppHasNotIsRefused) {
   const auto changed = [](Json j, auto&& edit) {
     edit(j);
-    return error_of(j);
+    return unigram_error(j);
   };
   EXPECT_THAT(changed(unigram_json(), [](Json& j) { j["model"]["byte_fallback"] = true; }),
               HasSubstr("byte fallback is not supported"));
@@ -124,7 +125,7 @@ TEST(HfUnigram, HostileFilesAreErrors) {
   const auto changed = [](auto&& edit) {
     Json j = unigram_json();
     edit(j);
-    return error_of(j);
+    return unigram_error(j);
   };
   EXPECT_EQ(changed([](Json&) {}), "");
   EXPECT_THAT(changed([](Json& j) { j["model"]["vocab"] = Json::object(); }),

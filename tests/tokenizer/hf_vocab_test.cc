@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "io/json.h"
 #include "tests/io/test_files.h"
 #include "tests/tokenizer/synthetic_vocab.h"
 #include "tokenizer/pre_tokenizer.h"

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "io/file.h"
+#include "io/json.h"
 #include "tests/io/test_files.h"
 #include "tests/tokenizer/synthetic_vocab.h"
 #include "tokenizer/hf_vocab.h"
@@ -59,7 +60,7 @@ GgufMetadata with(const std::string& key, GgufValue value) {
   return m;
 }
 
-std::string error_of(const GgufMetadata& m) {
+std::string gguf_error(const GgufMetadata& m) {
   const auto t = Tokenizer::from_metadata(m, "here.gguf");
   return t.ok() ? "" : t.status().message();
 }
@@ -122,10 +123,10 @@ TEST(Tokenizer, LongRunsOfOneClassAreSafe) {
 }
 
 TEST(Tokenizer, HostileMetadataIsAnError) {
-  EXPECT_EQ(error_of(tiny_metadata()), "");
+  EXPECT_EQ(gguf_error(tiny_metadata()), "");
   const auto expect = [](const GgufMetadata& m, const char* part) {
-    EXPECT_THAT(error_of(m), HasSubstr(part));
-    EXPECT_THAT(error_of(m), HasSubstr("here.gguf"));
+    EXPECT_THAT(gguf_error(m), HasSubstr(part));
+    EXPECT_THAT(gguf_error(m), HasSubstr("here.gguf"));
   };
   expect({}, "no tokenizer");
   expect(with("tokenizer.ggml.model", GgufValue::string("bert")), "known: gpt2, llama, t5, gemma4");
@@ -185,7 +186,7 @@ TEST(Tokenizer, HostileUnigramMetadataIsAnError) {
   const auto error = [](const char* key, GgufValue value) {
     GgufMetadata m = unigram_metadata();
     m.emplace_back(key, std::move(value));
-    return error_of(m);
+    return gguf_error(m);
   };
   const char* charsmap = "tokenizer.ggml.precompiled_charsmap";
   EXPECT_THAT(error(charsmap, GgufValue::u32(1)), HasSubstr("not an array of bytes"));
@@ -195,7 +196,7 @@ TEST(Tokenizer, HostileUnigramMetadataIsAnError) {
   EXPECT_THAT(error(charsmap, GgufValue::i32s({255, 255, 255, 255, 1})), HasSubstr("damaged"));
   GgufMetadata m = unigram_metadata();
   m.erase(m.begin() + 4);
-  EXPECT_THAT(error_of(m), HasSubstr("unknown_token_id is missing"));
+  EXPECT_THAT(gguf_error(m), HasSubstr("unknown_token_id is missing"));
 }
 
 TEST(Tokenizer, APreTokenizerByNameTakesThePlaceOfTheFiles) {

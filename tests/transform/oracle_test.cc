@@ -12,7 +12,7 @@ namespace coldpress {
 namespace {
 
 constexpr double kExact = 1e-10;
-constexpr int64_t kN = 96;
+constexpr int64_t kWidth = 96;
 
 std::vector<double> random_vector(Rng& rng, int64_t n) {
   std::vector<double> x(static_cast<std::size_t>(n));
@@ -50,16 +50,16 @@ void expect_near(const std::vector<double>& a, const std::vector<double>& b) {
 
 TEST(Identities, GainsFoldAndTheResidualRotates) {
   Rng rng(1);
-  const Rotation r = Rotation::hadamard(kN, 3);
-  const MatrixD w = random_matrix(rng, 7, kN);
-  const std::vector<double> gain = random_vector(rng, kN);
-  std::vector<double> x = random_vector(rng, kN);
+  const Rotation r = Rotation::hadamard(kWidth, 3);
+  const MatrixD w = random_matrix(rng, 7, kWidth);
+  const std::vector<double> gain = random_vector(rng, kWidth);
+  std::vector<double> x = random_vector(rng, kWidth);
   std::vector<double> normed = rms_norm(x);
   for (std::size_t j = 0; j < normed.size(); ++j) normed[j] *= gain[j];
 
   MatrixD edited = w.clone();
   for (int64_t i = 0; i < edited.rows(); ++i) {
-    for (int64_t j = 0; j < kN; ++j) edited(i, j) *= gain[static_cast<std::size_t>(j)];
+    for (int64_t j = 0; j < kWidth; ++j) edited(i, j) *= gain[static_cast<std::size_t>(j)];
     r.apply(edited.row(i));
   }
   r.apply(x.data());
@@ -68,27 +68,27 @@ TEST(Identities, GainsFoldAndTheResidualRotates) {
 
 TEST(Identities, WritersAreRotatedByTheirColumns) {
   Rng rng(2);
-  const Rotation r = Rotation::hadamard(kN, 3);
-  const MatrixD w = random_matrix(rng, kN, 11);
+  const Rotation r = Rotation::hadamard(kWidth, 3);
+  const MatrixD w = random_matrix(rng, kWidth, 11);
   const std::vector<double> x = random_vector(rng, 11);
   std::vector<double> expected = times(w, x);
   r.apply(expected.data());
-  MatrixD edited(kN, 11);
+  MatrixD edited(kWidth, 11);
   for (int64_t j = 0; j < 11; ++j) {
-    std::vector<double> column(static_cast<std::size_t>(kN));
-    for (int64_t i = 0; i < kN; ++i) column[static_cast<std::size_t>(i)] = w(i, j);
+    std::vector<double> column(static_cast<std::size_t>(kWidth));
+    for (int64_t i = 0; i < kWidth; ++i) column[static_cast<std::size_t>(i)] = w(i, j);
     r.apply(column.data());
-    for (int64_t i = 0; i < kN; ++i) edited(i, j) = column[static_cast<std::size_t>(i)];
+    for (int64_t i = 0; i < kWidth; ++i) edited(i, j) = column[static_cast<std::size_t>(i)];
   }
   expect_near(times(edited, x), expected);
 }
 
 TEST(Identities, ScoresAndDownProjectionsStay) {
   Rng rng(4);
-  const Rotation r = Rotation::hadamard(kN, 9);
-  std::vector<double> q = random_vector(rng, kN);
-  std::vector<double> k = random_vector(rng, kN);
-  MatrixD w = random_matrix(rng, 5, kN);
+  const Rotation r = Rotation::hadamard(kWidth, 9);
+  std::vector<double> q = random_vector(rng, kWidth);
+  std::vector<double> k = random_vector(rng, kWidth);
+  MatrixD w = random_matrix(rng, 5, kWidth);
   const std::vector<double> expected = times(w, k);
   double score = 0;
   for (std::size_t i = 0; i < q.size(); ++i) score += q[i] * k[i];

@@ -11,6 +11,7 @@
 #include "export/folder_sink.h"
 #include "export/table.h"
 #include "io/bit_stream.h"
+#include "io/json.h"
 
 namespace coldpress {
 namespace {

@@ -2,6 +2,7 @@
 #include "export/folder_sink.h"
 #include "export/gptq_codes.h"
 #include "export/table.h"
+#include "io/json.h"
 
 namespace coldpress {
 namespace {

@@ -8,6 +8,7 @@
 #include "export/code_format.h"
 #include "export/folder_sink.h"
 #include "export/table.h"
+#include "io/json.h"
 
 namespace coldpress {
 namespace {

@@ -1,6 +1,7 @@
 // What the two entries for Falcon share.
 #pragma once
 
+#include "io/json.h"
 #include "model/config_keys.h"
 #include "model/gguf_keys.h"
 #include "model/roles.h"

@@ -2,6 +2,7 @@
 // sqrt(hidden), soft-capped scores and logits, a local window in every other block.
 #include <cmath>
 
+#include "io/json.h"
 #include "model/config_keys.h"
 #include "model/roles.h"
 #include "model/table.h"

@@ -2,6 +2,7 @@
 // by sqrt(hidden), five blocks with a local window and RoPE of their own to each global one.
 #include <cmath>
 
+#include "io/json.h"
 #include "model/config_keys.h"
 #include "model/gguf_keys.h"
 #include "model/roles.h"

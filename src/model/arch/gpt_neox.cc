@@ -1,5 +1,6 @@
 // GPT-NeoX, Pythia: attention and feed-forward side by side, heads that rotate in part, q, k and v
 // of each head together in one matrix.
+#include "io/json.h"
 #include "model/config_keys.h"
 #include "model/gguf_keys.h"
 #include "model/roles.h"

@@ -1,4 +1,5 @@
 // Granite 3 (dense): the Llama layout with four multipliers.
+#include "io/json.h"
 #include "model/config_keys.h"
 #include "model/gguf_keys.h"
 #include "model/roles.h"

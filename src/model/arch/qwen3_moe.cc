@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "io/json.h"
 #include "model/config_keys.h"
 #include "model/gguf_keys.h"
 #include "model/roles.h"

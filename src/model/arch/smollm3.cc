@@ -1,4 +1,5 @@
 // SmolLM3: the Llama layout; some blocks (every fourth, unless told otherwise) have no RoPE.
+#include "io/json.h"
 #include "model/config_keys.h"
 #include "model/roles.h"
 #include "model/table.h"

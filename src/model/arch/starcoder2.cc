@@ -1,4 +1,5 @@
 // StarCoder 2: LayerNorms and biases, RoPE, grouped heads, a feed-forward without gate.
+#include "io/json.h"
 #include "model/config_keys.h"
 #include "model/roles.h"
 #include "model/table.h"

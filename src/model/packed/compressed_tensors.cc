@@ -20,6 +20,7 @@
 
 #include "io/bit_stream.h"
 #include "io/fp8.h"
+#include "io/json.h"
 #include "io/show_name.h"
 #include "model/packed_parts.h"
 

@@ -5,6 +5,7 @@
 
 #include <array>
 
+#include "io/json.h"
 #include "model/packed_parts.h"
 
 namespace coldpress {

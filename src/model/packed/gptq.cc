@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "io/bit_stream.h"
+#include "io/json.h"
 #include "io/show_name.h"
 #include "model/packed_parts.h"
 
