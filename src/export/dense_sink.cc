@@ -4,8 +4,6 @@
 #include <cstddef>
 #include <utility>
 
-#include "io/json.h"
-
 namespace coldpress {
 
 DenseSink::DenseSink(const ExportRequest& request, Layout layout)

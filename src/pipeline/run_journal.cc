@@ -4,7 +4,6 @@
 #include <span>
 
 #include "io/byte_stream.h"
-#include "io/json.h"
 
 namespace coldpress {
 namespace {

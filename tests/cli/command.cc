@@ -81,8 +81,8 @@ CommandResult run_command(const std::vector<std::string>& argv, const CommandOpt
   int status = 0;
   EXPECT_EQ(waitpid(child, &status, 0), child);
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  result.out = read_file(folder / "out");
-  if (!options.stderr_is_terminal) result.err = read_file(folder / "err");
+  result.out = slurp(folder / "out");
+  if (!options.stderr_is_terminal) result.err = slurp(folder / "err");
   return result;
 }
 
@@ -98,11 +98,6 @@ void expect_refusal(const CommandResult& result, int exit_code,
   EXPECT_THAT(result.err, testing::StartsWith("coldpress: "));
   EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
   for (const std::string& part : parts) EXPECT_THAT(result.err, testing::HasSubstr(part));
-}
-
-std::string read_file(const fs::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), {}};
 }
 
 void write_file(const fs::path& path, const std::string& bytes) {

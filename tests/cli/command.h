@@ -33,7 +33,6 @@ CommandResult run_coldpress(std::vector<std::string> arguments, const CommandOpt
 void expect_refusal(const CommandResult& result, int exit_code,
                     const std::vector<std::string>& parts);
 
-std::string read_file(const std::filesystem::path& path);
 void write_file(const std::filesystem::path& path, const std::string& bytes);
 
 }  // namespace coldpress::test

@@ -39,7 +39,7 @@ TEST_F(Convert, ToGgufAndBackIsTheSameFolder) {
   EXPECT_THAT(inspect("model.gguf"), ContainsRegex("blk.0.ffn_up.weight +f32"));
   ASSERT_EQ(convert("model.gguf", "again").exit_code, 0);
   ASSERT_EQ(convert("again", "again.gguf").exit_code, 0);
-  const Json manifest = *parse_json(read_file(folder_ / "again.gguf.coldpress.json"), "manifest");
+  const Json manifest = *parse_json(slurp(folder_ / "again.gguf.coldpress.json"), "manifest");
   EXPECT_EQ(manifest["tensors"].size(), 21u);
   EXPECT_EQ(manifest["recipe"]["method"], "convert");
   EXPECT_EQ(manifest["threads"], 1);
@@ -88,7 +88,7 @@ TEST_F(Convert, ThePreTokenizerCanBeNamed) {
   const auto pre_tokenizer = [&](const std::string& out, const std::vector<std::string>& more) {
     const CommandResult result = convert("model.gguf", out, more);
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    const auto json = parse_json(read_file(folder_ / out / "tokenizer.json"), out);
+    const auto json = parse_json(slurp(folder_ / out / "tokenizer.json"), out);
     return json.ok() ? (*json)["pre_tokenizer"] : Json();
   };
   const Json own = pre_tokenizer("own", {});

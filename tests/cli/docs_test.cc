@@ -88,7 +88,7 @@ class Documentation : public testing::Test {
   void pretend_fetched(const std::string& name, uint64_t bytes) {
     const fs::path path = folder_ / "cache/coldpress" / name;
     write_tiny_text(path);
-    std::string text = read_file(path);
+    std::string text = slurp(path);
     while (text.size() < bytes) text += text;
     text.resize(bytes);
     write_file(path, text);
@@ -106,7 +106,7 @@ TEST_F(Documentation, CommandsOfTheDocumentsRun) {
   }
   size_t count = 0;
   for (const fs::path& document : documents) {
-    const std::vector<std::string> commands = commands_of_document(read_file(document));
+    const std::vector<std::string> commands = commands_of_document(slurp(document));
     count += commands.size();
     SCOPED_TRACE(document);
     run_all(commands);

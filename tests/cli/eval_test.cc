@@ -111,7 +111,7 @@ TEST_F(EvalKl, OneOptionNeedsTheOther) {
 
 TEST_F(EvalKl, RefusesAnotherTokenizer) {
   fs::copy(folder_ / "model", folder_ / "other", fs::copy_options::recursive);
-  std::string tokenizer = read_file(folder_ / "other/tokenizer.json");
+  std::string tokenizer = slurp(folder_ / "other/tokenizer.json");
   const std::string merge = "\"i n\",";  // without it, "in" is two tokens
   ASSERT_NE(tokenizer.find(merge), std::string::npos);
   tokenizer.erase(tokenizer.find(merge), merge.size());

@@ -51,7 +51,7 @@ class Format : public testing::Test {
   }
   // Rewrites keys of the model's configuration.
   void configure(const std::vector<std::pair<std::string, Json>>& keys) {
-    Json json = parse_json(read_file(model_ / "config.json"), "config").value();
+    Json json = parse_json(slurp(model_ / "config.json"), "config").value();
     for (const auto& [key, value] : keys) json[key] = value;
     write_file(model_ / "config.json", json.dump(2));
   }
@@ -125,8 +125,7 @@ TEST_F(Format, TheHeadIsQuantisedOnRequest) {
       EXPECT_EQ(row["action"], "quantised");
     }
   }
-  const Json config =
-      parse_json(read_file(folder_ / "compressed-tensors/config.json"), "c").value();
+  const Json config = parse_json(slurp(folder_ / "compressed-tensors/config.json"), "c").value();
   EXPECT_EQ(config["quantization_config"]["ignore"], Json::array());
 }
 

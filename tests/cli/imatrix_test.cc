@@ -160,8 +160,8 @@ TEST_F(ImatrixVerb, OptionsMatter) {
   measure("model", "first.gguf");
   measure("model", "one.gguf", {"--threads", "1"});
   measure("model", "seeded.gguf", {"--seed", "3"});
-  EXPECT_EQ(read_file(folder_ / "first.gguf"), read_file(folder_ / "one.gguf"));
-  EXPECT_NE(read_file(folder_ / "first.gguf"), read_file(folder_ / "seeded.gguf"));
+  EXPECT_EQ(slurp(folder_ / "first.gguf"), slurp(folder_ / "one.gguf"));
+  EXPECT_NE(slurp(folder_ / "first.gguf"), slurp(folder_ / "seeded.gguf"));
 }
 
 TEST_F(ImatrixVerb, RefusesWhatItCannotDo) {

@@ -72,7 +72,7 @@ TEST_F(Inspect, RefusesAHostileGguf) {
 }
 
 TEST_F(Inspect, AnUnknownArchitectureListsTheKnown) {
-  std::string config = read_file(model_ / "config.json");
+  std::string config = slurp(model_ / "config.json");
   config.replace(config.find("\"llama\""), 7, "\"llamb\"");
   write_file(model_ / "config.json", config);
   expect_refusal(run_coldpress({"inspect", model_}), 1,

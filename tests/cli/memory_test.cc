@@ -95,7 +95,7 @@ TEST_F(WideLayer, StaysBelowTheCeilingWithTheSameBytes) {
   for (const auto& entry : fs::directory_iterator(work_ / "free")) {
     const std::string name = entry.path().filename().string();
     if (name == "coldpress.json") continue;
-    EXPECT_EQ(read_file(entry.path()), read_file(work_ / "capped" / name)) << name;
+    EXPECT_EQ(slurp(entry.path()), slurp(work_ / "capped" / name)) << name;
   }
 }
 

@@ -69,21 +69,20 @@ class Mpi : public ::testing::Test {
 TEST_F(Mpi, AnyNumberOfRanksWritesTheSameFile) {
   const CommandResult alone = test::run_command(command("alone.gguf"));
   ASSERT_EQ(alone.exit_code, 0) << alone.err;
-  const std::string wanted = test::read_file(work_ / "alone.gguf");
+  const std::string wanted = slurp(work_ / "alone.gguf");
   ASSERT_FALSE(wanted.empty());
   for (const int ranks : {1, 2, 4}) {
     const std::string out = std::to_string(ranks) + ".gguf";
     const CommandResult result = run(mpirun(ranks), command(out));
     ASSERT_EQ(result.exit_code, 0) << result.err;
-    EXPECT_TRUE(test::read_file(work_ / out) == wanted) << ranks;
+    EXPECT_TRUE(slurp(work_ / out) == wanted) << ranks;
     EXPECT_EQ(result.err, "");
     // One summary, of rank 0.
     EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'),
               std::count(alone.out.begin(), alone.out.end(), '\n'))
         << result.out;
   }
-  const Json manifest =
-      parse_json(test::read_file(work_ / "4.gguf.coldpress.json"), "manifest").value();
+  const Json manifest = parse_json(slurp(work_ / "4.gguf.coldpress.json"), "manifest").value();
   ASSERT_EQ(manifest["ranks"].size(), 4U);
   EXPECT_GT(manifest["ranks"][3]["sent_bytes"], 0);
 }
@@ -95,7 +94,7 @@ TEST_F(Mpi, RanksMayBeApartByTcp) {
   ASSERT_EQ(test::run_command(command("alone.gguf")).exit_code, 0);
   const CommandResult result = run({script, "3"}, command("apart.gguf"));
   ASSERT_EQ(result.exit_code, 0) << result.err;
-  EXPECT_TRUE(test::read_file(work_ / "apart.gguf") == test::read_file(work_ / "alone.gguf"));
+  EXPECT_TRUE(slurp(work_ / "apart.gguf") == slurp(work_ / "alone.gguf"));
 }
 
 TEST_F(Mpi, AnErrorIsSaidOnceAndEndsAllRanks) {
@@ -144,7 +143,7 @@ TEST_F(Mpi, AKilledRankEndsTheRun) {
   const CommandResult again = run(mpirun(2), command("out.gguf", 100));
   EXPECT_EQ(again.exit_code, 0) << again.err;
   ASSERT_EQ(test::run_command(command("alone.gguf", 100)).exit_code, 0);
-  EXPECT_TRUE(test::read_file(work_ / "out.gguf") == test::read_file(work_ / "alone.gguf"));
+  EXPECT_TRUE(slurp(work_ / "out.gguf") == slurp(work_ / "alone.gguf"));
 }
 
 }  // namespace

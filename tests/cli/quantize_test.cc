@@ -127,7 +127,7 @@ TEST_F(Quantize, WritesAFolderThatHoldsEverything) {
   EXPECT_EQ(result.err, "");
   // config.json states the stored type; every other file is the source's.
   for (const char* sidecar : {"tokenizer.json", "tokenizer_config.json"}) {
-    EXPECT_EQ(read_file(folder_ / "out" / sidecar), read_file(model_ / sidecar)) << sidecar;
+    EXPECT_EQ(slurp(folder_ / "out" / sidecar), slurp(model_ / sidecar)) << sidecar;
   }
   const CommandResult inspected = run_coldpress({"inspect", folder_ / "out"});
   EXPECT_THAT(inspected.out, ContainsRegex("down_proj.weight +F16 +128x256"));
@@ -156,8 +156,7 @@ TEST_F(Quantize, OutputsAreTheSameBytesForAnyNumberOfThreads) {
     const CommandResult one = quantize(name + "1.gguf", {"--method", name, "--threads", "1"});
     const CommandResult three = quantize(name + "3.gguf", {"--method", name, "--threads", "3"});
     ASSERT_EQ(one.exit_code + three.exit_code, 0) << one.err << three.err;
-    EXPECT_TRUE(read_file(folder_ / (name + "1.gguf")) == read_file(folder_ / (name + "3.gguf")))
-        << name;
+    EXPECT_TRUE(slurp(folder_ / (name + "1.gguf")) == slurp(folder_ / (name + "3.gguf"))) << name;
   }
 }
 
@@ -190,7 +189,7 @@ TEST_F(Quantize, EveryOptionChangesTheOutput) {
       {"seqlen", {"--seqlen", "65"}},
   };
   ASSERT_EQ(quantize("default").exit_code, 0);
-  const std::string weights = read_file(folder_ / "default/model.safetensors");
+  const std::string weights = slurp(folder_ / "default/model.safetensors");
   for (const auto& [name, option] : changes) {
     std::vector<std::string> words = command(name, option);
     // An option given twice is an error: drop the test's own value.
@@ -201,27 +200,27 @@ TEST_F(Quantize, EveryOptionChangesTheOutput) {
     }
     const CommandResult result = run_coldpress(words);
     ASSERT_EQ(result.exit_code, 0) << name << ": " << result.err;
-    EXPECT_FALSE(read_file(folder_ / name / "model.safetensors") == weights) << name;
+    EXPECT_FALSE(slurp(folder_ / name / "model.safetensors") == weights) << name;
   }
 }
 
 TEST_F(Quantize, RefitChangesTheOutputOfGptq) {
   ASSERT_EQ(quantize("plain", {"--method", "gptq"}).exit_code, 0);
   ASSERT_EQ(quantize("refit", {"--method", "gptq", "--refit", "1"}).exit_code, 0);
-  EXPECT_FALSE(read_file(folder_ / "plain/model.safetensors") ==
-               read_file(folder_ / "refit/model.safetensors"));
+  EXPECT_FALSE(slurp(folder_ / "plain/model.safetensors") ==
+               slurp(folder_ / "refit/model.safetensors"));
 }
 
 TEST_F(Quantize, AnotherTextGivesAnotherOutput) {
   ASSERT_EQ(quantize("one").exit_code, 0);
   write_tiny_text(text_, 2);
   ASSERT_EQ(quantize("two").exit_code, 0);
-  EXPECT_FALSE(read_file(folder_ / "one/model.safetensors") ==
-               read_file(folder_ / "two/model.safetensors"));
+  EXPECT_FALSE(slurp(folder_ / "one/model.safetensors") ==
+               slurp(folder_ / "two/model.safetensors"));
 }
 
 TEST_F(Quantize, CalibrationOnAFileThatIsNoTextIsRefused) {
-  write_file(folder_ / "weights.txt", read_file(model_ / "model.safetensors"));
+  write_file(folder_ / "weights.txt", slurp(model_ / "model.safetensors"));
   expect_refusal(run_coldpress({"quantize", model_, "--bits", "3", "--calibration",
                                 folder_ / "weights.txt", "-o", folder_ / "out"}),
                  1, {"weights.txt", "this is not a text", "NUL"});
@@ -275,7 +274,7 @@ TEST_F(Quantize, EvalTellsOfTextThatWasCalibratedOn) {
 }
 
 TEST_F(Quantize, APreTokenizerCanBeNamed) {
-  Json tokenizer = parse_json(read_file(model_ / "tokenizer.json"), "t").value();
+  Json tokenizer = parse_json(slurp(model_ / "tokenizer.json"), "t").value();
   tokenizer["pre_tokenizer"] = {{"type", "Whitespace"}};
   write_file(model_ / "tokenizer.json", tokenizer.dump());
   expect_refusal(quantize("out.gguf"), 1, {"--tokenizer-pre"});
@@ -303,7 +302,7 @@ TEST_F(Quantize, RefusesAMissingModel) {
 }
 
 TEST_F(Quantize, RefusesAnUnknownArchitecture) {
-  std::string config = read_file(model_ / "config.json");
+  std::string config = slurp(model_ / "config.json");
   config.replace(config.find("\"llama\""), 7, "\"llamb\"");
   write_file(model_ / "config.json", config);
   expect_refusal(quantize("out"), 1, {"llamb", "llama", "qwen3"});
@@ -343,7 +342,7 @@ TEST_F(Quantize, RefusesAModelWithoutATokenizer) {
 TEST_F(Quantize, RefusesAnOutputThatExists) {
   write_file(folder_ / "out/file", "mine");
   expect_refusal(quantize("out"), 1, {"out", "exists"});
-  EXPECT_EQ(read_file(folder_ / "out/file"), "mine");
+  EXPECT_EQ(slurp(folder_ / "out/file"), "mine");
 }
 
 TEST_F(Quantize, RefusesAnOutputFolderThatIsNotThere) {

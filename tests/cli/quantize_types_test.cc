@@ -112,7 +112,7 @@ TEST_F(QuantizeTypes, SameBytesForAnyNumberOfThreads) {
     more.push_back(threads);
     ASSERT_EQ(quantize(threads + ".gguf", more).exit_code, 0);
   }
-  EXPECT_TRUE(read_file(folder_ / "1.gguf") == read_file(folder_ / "3.gguf"));
+  EXPECT_TRUE(slurp(folder_ / "1.gguf") == slurp(folder_ / "3.gguf"));
 }
 
 TEST_F(QuantizeTypes, TheManifestAndTheMetadataSayWhatItIs) {

@@ -60,9 +60,9 @@ TEST_F(Transforms, ConvertWritesTheSameModelWithOtherWeights) {
                        "f32", "-o", folder_ / out});
     ASSERT_EQ(result.exit_code, 0) << result.err;
     EXPECT_NEAR(perplexity(out), before, 1e-4 * before);
-    EXPECT_NE(read_file(folder_ / "model/model.safetensors"),
-              read_file(fs::is_directory(folder_ / out) ? folder_ / "rotated/model.safetensors"
-                                                        : folder_ / out));
+    EXPECT_NE(slurp(folder_ / "model/model.safetensors"),
+              slurp(fs::is_directory(folder_ / out) ? folder_ / "rotated/model.safetensors"
+                                                    : folder_ / out));
   }
   ASSERT_EQ(run_coldpress({"convert", folder_ / "model", "--transform", "r2", "--rotation-seed",
                            "9", "-o", folder_ / "seed9"})
@@ -72,8 +72,7 @@ TEST_F(Transforms, ConvertWritesTheSameModelWithOtherWeights) {
       run_coldpress({"convert", folder_ / "model", "--transform", "r2", "-o", folder_ / "seed0"})
           .exit_code,
       0);
-  EXPECT_NE(read_file(folder_ / "seed9/model.safetensors"),
-            read_file(folder_ / "seed0/model.safetensors"));
+  EXPECT_NE(slurp(folder_ / "seed9/model.safetensors"), slurp(folder_ / "seed0/model.safetensors"));
 }
 
 TEST_F(Transforms, OnlinePartsAreReadBackFromEveryContainer) {
@@ -98,7 +97,7 @@ TEST_F(Transforms, OnlinePartsAreReadBackFromEveryContainer) {
   // rounded to F16 in both.
   EXPECT_NEAR(gguf["perplexity"].get<double>(), folder["perplexity"].get<double>(), 1e-2 * before);
   // Other programs must not take it for a plain Llama.
-  EXPECT_THAT(read_file(folder_ / "online/config.json"), HasSubstr("coldpress_llama"));
+  EXPECT_THAT(slurp(folder_ / "online/config.json"), HasSubstr("coldpress_llama"));
   // The other way: from GGUF to a folder, with all that runs along.
   ASSERT_EQ(run_coldpress({"convert", folder_ / "online.gguf", "-o", folder_ / "back"}).exit_code,
             0);
@@ -163,17 +162,16 @@ TEST_F(Transforms, AManifestRepeatsItsRun) {
       run_coldpress({"quantize", folder_ / "model", "--recipe", folder_ / "first/coldpress.json",
                      "-o", folder_ / "again"});
   ASSERT_EQ(again.exit_code, 0) << again.err;
-  EXPECT_EQ(read_file(folder_ / "first/model.safetensors"),
-            read_file(folder_ / "again/model.safetensors"));
-  EXPECT_EQ(parse_json(read_file(folder_ / "first/coldpress.json"), "a").value()["recipe"],
-            parse_json(read_file(folder_ / "again/coldpress.json"), "b").value()["recipe"]);
+  EXPECT_EQ(slurp(folder_ / "first/model.safetensors"), slurp(folder_ / "again/model.safetensors"));
+  EXPECT_EQ(parse_json(slurp(folder_ / "first/coldpress.json"), "a").value()["recipe"],
+            parse_json(slurp(folder_ / "again/coldpress.json"), "b").value()["recipe"]);
 }
 
 TEST_F(Transforms, LearnedRotationsPress) {
   ASSERT_EQ(quantize("learned", {"--transform", "r1:learned"}).exit_code, 0);
   ASSERT_EQ(quantize("random", {"--transform", "r1"}).exit_code, 0);
-  EXPECT_NE(read_file(folder_ / "learned/model.safetensors"),
-            read_file(folder_ / "random/model.safetensors"));
+  EXPECT_NE(slurp(folder_ / "learned/model.safetensors"),
+            slurp(folder_ / "random/model.safetensors"));
   const double before = perplexity("model");
   EXPECT_NEAR(perplexity("learned"), before, 0.02 * before);
 }
@@ -206,7 +204,7 @@ TEST_F(Transforms, TheMatrixGoesOnWhereItWas) {
   };
   ASSERT_EQ(matrix("rtn").exit_code, 0);
   const auto cells = [&] {
-    return parse_json(read_file(folder_ / "matrix/matrix.json"), "m").value()["cells"];
+    return parse_json(slurp(folder_ / "matrix/matrix.json"), "m").value()["cells"];
   };
   const Json first = cells();
   ASSERT_EQ(first.size(), 2U);
@@ -217,7 +215,7 @@ TEST_F(Transforms, TheMatrixGoesOnWhereItWas) {
   ASSERT_EQ(all.size(), 4U);
   EXPECT_EQ(all[0], first[0]);  // its seconds too
   EXPECT_GT(all[1]["perplexity"].get<double>(), 0);
-  const std::string html = read_file(folder_ / "matrix/matrix.html");
+  const std::string html = slurp(folder_ / "matrix/matrix.html");
   EXPECT_THAT(html, HasSubstr("<svg"));
   EXPECT_THAT(html, HasSubstr("gptq"));
   EXPECT_EQ(html.find("http"), std::string::npos);

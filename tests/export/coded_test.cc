@@ -15,17 +15,17 @@
 #include "export/table.h"
 #include "grid/table.h"
 #include "io/json.h"
+#include "tests/export/round_trip.h"
 #include "tests/export/tiny_models.h"
 
 namespace coldpress {
 namespace {
 
+using test::kManifest;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace fs = std::filesystem;
-
-const ExportManifest kTwoTexts = {"{\"all\": 1}", "{\"some\": 1}"};
 
 // A linear on a grid, as a solver would leave it.
 struct Coded {
@@ -81,7 +81,7 @@ Status put_all(ExportSink& sink, const Solutions& solutions) {
 Status write_all(const ExportRequest& request, const Solutions& solutions) {
   COLDPRESS_ASSIGN_OR_RETURN(const auto sink, open_export(request));
   COLDPRESS_RETURN_IF_ERROR(put_all(*sink, solutions));
-  return sink->finish(kTwoTexts);
+  return sink->finish(kManifest);
 }
 
 std::vector<const ExportFormat*> code_formats() {
@@ -228,7 +228,7 @@ TEST_P(CodeFormats, OneFlippedByteOfAnyPartIsFound) {
       ++changed;
     }
     ASSERT_EQ(changed, 1);
-    const Status s = (*sink)->finish(kTwoTexts);
+    const Status s = (*sink)->finish(kManifest);
     EXPECT_EQ(s.code(), StatusCode::kCorrupt);
     EXPECT_THAT(s.message(), HasSubstr(part.name + "\" does not read back as the bytes"));
     EXPECT_FALSE(fs::exists(folder_ / "out"));

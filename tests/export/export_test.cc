@@ -13,6 +13,7 @@
 #include "export/table.h"
 #include "export/verify.h"
 #include "io/json.h"
+#include "tests/export/round_trip.h"
 #include "tests/export/tiny_models.h"
 
 namespace coldpress {
@@ -23,8 +24,7 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 namespace fs = std::filesystem;
 using How = ExportedTensor::How;
-
-const ExportManifest kFullAndPart = {"{\"all\": 1}", "{\"some\": 1}"};
+using test::kManifest;
 
 // Presses with made-up solutions, whole story.
 Status export_all(const Model& model, const fs::path& out, DType type,
@@ -34,7 +34,7 @@ Status export_all(const Model& model, const fs::path& out, DType type,
   for (const auto& [name, values] : solutions) {
     COLDPRESS_RETURN_IF_ERROR(sink->put(name, {values.view(), {}}));
   }
-  return sink->finish(kFullAndPart);
+  return sink->finish(kManifest);
 }
 
 // Every tensor of the output is the solution or the source's bytes.
@@ -147,7 +147,7 @@ TEST(HfExportFiles, SidecarsAreCopiedAndWeightsAreNot) {
                                  "tokenizer.json"));
   EXPECT_EQ(slurp(folder / "out/tokenizer.json"), odd + "tokenizer.json");
   EXPECT_EQ(slurp(folder / "out/linked.json"), odd + "tokenizer.json");
-  EXPECT_EQ(slurp(folder / "out/coldpress.json"), kFullAndPart.full);
+  EXPECT_EQ(slurp(folder / "out/coldpress.json"), kManifest.full);
   EXPECT_EQ(slurp(folder / "out/config.json"), test::tiny_config("float16"));
 }
 
@@ -199,7 +199,7 @@ TEST(GgufExport, MetadataIsTheSourcesAndOurs) {
   EXPECT_EQ(c.find("general.file_type")->as_int(), 32);
   EXPECT_EQ(c.find("coldpress.version")->as_string(), "1.2.3");
   EXPECT_EQ(Json::parse(*c.find("coldpress.manifest")->as_string()), Json({{"some", 1}}));
-  EXPECT_EQ(slurp(folder / "out.gguf.coldpress.json"), kFullAndPart.full);
+  EXPECT_EQ(slurp(folder / "out.gguf.coldpress.json"), kManifest.full);
   EXPECT_EQ(folder.names().size(), 3U);
 }
 
@@ -326,7 +326,7 @@ TEST_P(AnyExport, OneFlippedBitIsFound) {
     std::fstream out(file, std::ios::binary | std::ios::in | std::ios::out);
     out.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
     out.close();
-    const Status s = (*sink)->finish(kFullAndPart);
+    const Status s = (*sink)->finish(kManifest);
     EXPECT_EQ(s.code(), StatusCode::kCorrupt);
     EXPECT_THAT(s.message(), HasSubstr("does not read back as the values that were written"));
     EXPECT_THAT(s.message(), HasSubstr(out_.string() + ": tensor"));
@@ -345,7 +345,7 @@ TEST_P(AnyExport, LostTensorDirectoryIsFound) {
     std::fstream out(part(), std::ios::binary | std::ios::in | std::ios::out);
     out << std::string(16, '\xff');
     out.close();
-    EXPECT_THAT((*sink)->finish(kFullAndPart).message(), HasSubstr("cannot be read back"));
+    EXPECT_THAT((*sink)->finish(kManifest).message(), HasSubstr("cannot be read back"));
   }
   EXPECT_THAT(left(), IsEmpty());
 }

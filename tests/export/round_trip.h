@@ -18,7 +18,7 @@
 
 namespace coldpress::test {
 
-inline const ExportManifest kManifest = {"{}", "{}"};
+inline const ExportManifest kManifest = {"{\"all\": 1}", "{\"some\": 1}"};
 
 inline void add_tokenizer(const std::filesystem::path& folder, const Json& tokenizer,
                           const std::string& eos = "<|endoftext|>") {

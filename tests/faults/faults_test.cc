@@ -41,7 +41,7 @@ class Faults : public testing::Test {
 
   // Of a folder or of a GGUF file.
   std::string weights(const std::string& out) const {
-    return read_file(out.ends_with(".gguf") ? folder_ / out : folder_ / out / "model.safetensors");
+    return slurp(out.ends_with(".gguf") ? folder_ / out : folder_ / out / "model.safetensors");
   }
 
   void fail_each(Call call, int error) {

@@ -9,11 +9,13 @@
 #include <vector>
 
 #include "io/ggml_codec.h"
+#include "tests/io/bad_file.h"
 #include "tests/io/test_files.h"
 
 namespace coldpress {
 namespace {
 
+using test::Bad;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -166,12 +168,6 @@ TEST(Gguf, TensorsMayLieInAnyOrder) {
 std::string entry(const std::string& key, uint32_t type, const std::string& value) {
   return text(key) + pack(type) + value;
 }
-
-struct Bad {
-  const char* name;
-  std::string bytes;
-  const char* message;
-};
 
 class BadGguf : public ::testing::TestWithParam<Bad> {};
 

@@ -7,11 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/io/bad_file.h"
 #include "tests/io/test_files.h"
 
 namespace coldpress {
 namespace {
 
+using test::Bad;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -82,13 +84,7 @@ TEST(Safetensors, TensorsComeInFileOrder) {
   EXPECT_EQ(std::memcmp(content->tensors[1].data.data(), "efgh", 4), 0);
 }
 
-struct BadFile {
-  const char* name;
-  std::string bytes;
-  const char* message;
-};
-
-class BadSafetensors : public ::testing::TestWithParam<BadFile> {};
+class BadSafetensors : public ::testing::TestWithParam<Bad> {};
 
 TEST_P(BadSafetensors, IsRefusedWithTheFilesName) {
   const auto content = parse_safetensors(bytes_of(GetParam().bytes), "dir/model.safetensors");
@@ -102,72 +98,70 @@ const std::string kFour = "abcd";
 INSTANTIATE_TEST_SUITE_P(
     Cases, BadSafetensors,
     ::testing::Values(
-        BadFile{"Empty", "", "too short"}, BadFile{"LengthCut", std::string(7, '\0'), "too short"},
-        BadFile{"HeaderPastEnd", pack<uint64_t>(100) + "{}", "header should be 100 bytes"},
-        BadFile{"HeaderHuge", pack<uint64_t>(UINT64_MAX) + "{}", "header should be"},
-        BadFile{"HeaderCutInside", pack<uint64_t>(30) + "{" + entry("a", "[1]", 0, 4).substr(0, 29),
-                "not valid JSON"},
-        BadFile{"HeaderNotObject", file_with("[]", ""), "not a JSON object"},
-        BadFile{"HeaderEmpty", file_with("", ""), "not valid JSON"},
-        BadFile{"EntryNotObject", file_with(R"({"a":3})", ""), "tensor 'a' is not described"},
-        BadFile{"NoDtype", file_with(R"({"a":{"shape":[1],"data_offsets":[0,4]}})", kFour),
-                "'a' has no dtype"},
-        BadFile{"DtypeNotText",
-                file_with(R"({"a":{"dtype":3,"shape":[1],"data_offsets":[0,4]}})", kFour),
-                "'a' has no dtype"},
-        BadFile{"UnknownDtype", file_with("{" + entry("a", "[1]", 0, 4, "F3") + "}", kFour),
-                "'a' has the unknown dtype 'F3'"},
-        BadFile{"NoShape", file_with(R"({"a":{"dtype":"F32","data_offsets":[0,4]}})", kFour),
-                "'a' has no shape"},
-        BadFile{"ShapeNegative", file_with("{" + entry("a", "[-1]", 0, 4) + "}", kFour),
-                "not a list of sizes"},
-        BadFile{"ShapeFraction", file_with("{" + entry("a", "[1.0]", 0, 4) + "}", kFour),
-                "not a list of sizes"},
-        BadFile{"ShapeText", file_with("{" + entry("a", "[\"1\"]", 0, 4) + "}", kFour),
-                "not a list of sizes"},
-        BadFile{"ShapeAboveInt64",
-                file_with("{" + entry("a", "[9223372036854775808]", 0, 4) + "}", kFour),
-                "not a list of sizes"},
-        BadFile{"ShapeOverflow",
-                file_with("{" + entry("a", "[4294967296,4294967296]", 0, 4) + "}", kFour),
-                "too large to exist"},
-        BadFile{"ShapeOverflowToZero",
-                file_with("{" + entry("a", "[4611686018427387904,4]", 0, 0) + "}", ""),
-                "too large to exist"},
-        BadFile{"WrongSize", file_with("{" + entry("a", "[2]", 0, 4) + "}", kFour),
-                "needs 8 bytes for its shape and dtype, but its data_offsets hold 4"},
-        BadFile{"NoOffsets", file_with(R"({"a":{"dtype":"F32","shape":[1]}})", kFour),
-                "'a' has no data_offsets"},
-        BadFile{"ThreeOffsets",
-                file_with(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}})", kFour),
-                "'a' has no data_offsets"},
-        BadFile{"OffsetsDecrease", file_with("{" + entry("a", "[1]", 4, 0) + "}", kFour),
-                "not an increasing pair"},
-        BadFile{"OffsetsNegative", file_with("{" + entry("a", "[1]", -4, 0) + "}", kFour),
-                "not an increasing pair"},
-        BadFile{"OffsetsHuge",
-                file_with(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[1e99,2e99]}})", kFour),
-                "not an increasing pair"},
-        BadFile{"PastEnd", file_with("{" + entry("a", "[2]", 0, 8) + "}", kFour),
-                "ends at byte 8 of the data, but the file has only 4"},
-        BadFile{"Overlap",
-                file_with("{" + entry("a", "[2]", 0, 8) + "," + entry("b", "[1]", 4, 8) + "}",
-                          "abcdefgh"),
-                "tensor 'b' overlaps"},
-        BadFile{"Gap", file_with("{" + entry("a", "[1]", 4, 8) + "}", "abcdefgh"),
-                "unused bytes before it"},
-        BadFile{"Rest", file_with("{" + entry("a", "[1]", 0, 4) + "}", "abcdefgh"),
-                "4 bytes after the last tensor"},
-        BadFile{
-            "Duplicate",
+        Bad{"Empty", "", "too short"}, Bad{"LengthCut", std::string(7, '\0'), "too short"},
+        Bad{"HeaderPastEnd", pack<uint64_t>(100) + "{}", "header should be 100 bytes"},
+        Bad{"HeaderHuge", pack<uint64_t>(UINT64_MAX) + "{}", "header should be"},
+        Bad{"HeaderCutInside", pack<uint64_t>(30) + "{" + entry("a", "[1]", 0, 4).substr(0, 29),
+            "not valid JSON"},
+        Bad{"HeaderNotObject", file_with("[]", ""), "not a JSON object"},
+        Bad{"HeaderEmpty", file_with("", ""), "not valid JSON"},
+        Bad{"EntryNotObject", file_with(R"({"a":3})", ""), "tensor 'a' is not described"},
+        Bad{"NoDtype", file_with(R"({"a":{"shape":[1],"data_offsets":[0,4]}})", kFour),
+            "'a' has no dtype"},
+        Bad{"DtypeNotText",
+            file_with(R"({"a":{"dtype":3,"shape":[1],"data_offsets":[0,4]}})", kFour),
+            "'a' has no dtype"},
+        Bad{"UnknownDtype", file_with("{" + entry("a", "[1]", 0, 4, "F3") + "}", kFour),
+            "'a' has the unknown dtype 'F3'"},
+        Bad{"NoShape", file_with(R"({"a":{"dtype":"F32","data_offsets":[0,4]}})", kFour),
+            "'a' has no shape"},
+        Bad{"ShapeNegative", file_with("{" + entry("a", "[-1]", 0, 4) + "}", kFour),
+            "not a list of sizes"},
+        Bad{"ShapeFraction", file_with("{" + entry("a", "[1.0]", 0, 4) + "}", kFour),
+            "not a list of sizes"},
+        Bad{"ShapeText", file_with("{" + entry("a", "[\"1\"]", 0, 4) + "}", kFour),
+            "not a list of sizes"},
+        Bad{"ShapeAboveInt64",
+            file_with("{" + entry("a", "[9223372036854775808]", 0, 4) + "}", kFour),
+            "not a list of sizes"},
+        Bad{"ShapeOverflow",
+            file_with("{" + entry("a", "[4294967296,4294967296]", 0, 4) + "}", kFour),
+            "too large to exist"},
+        Bad{"ShapeOverflowToZero",
+            file_with("{" + entry("a", "[4611686018427387904,4]", 0, 0) + "}", ""),
+            "too large to exist"},
+        Bad{"WrongSize", file_with("{" + entry("a", "[2]", 0, 4) + "}", kFour),
+            "needs 8 bytes for its shape and dtype, but its data_offsets hold 4"},
+        Bad{"NoOffsets", file_with(R"({"a":{"dtype":"F32","shape":[1]}})", kFour),
+            "'a' has no data_offsets"},
+        Bad{"ThreeOffsets",
+            file_with(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,8]}})", kFour),
+            "'a' has no data_offsets"},
+        Bad{"OffsetsDecrease", file_with("{" + entry("a", "[1]", 4, 0) + "}", kFour),
+            "not an increasing pair"},
+        Bad{"OffsetsNegative", file_with("{" + entry("a", "[1]", -4, 0) + "}", kFour),
+            "not an increasing pair"},
+        Bad{"OffsetsHuge",
+            file_with(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[1e99,2e99]}})", kFour),
+            "not an increasing pair"},
+        Bad{"PastEnd", file_with("{" + entry("a", "[2]", 0, 8) + "}", kFour),
+            "ends at byte 8 of the data, but the file has only 4"},
+        Bad{"Overlap",
+            file_with("{" + entry("a", "[2]", 0, 8) + "," + entry("b", "[1]", 4, 8) + "}",
+                      "abcdefgh"),
+            "tensor 'b' overlaps"},
+        Bad{"Gap", file_with("{" + entry("a", "[1]", 4, 8) + "}", "abcdefgh"),
+            "unused bytes before it"},
+        Bad{"Rest", file_with("{" + entry("a", "[1]", 0, 4) + "}", "abcdefgh"),
+            "4 bytes after the last tensor"},
+        Bad{"Duplicate",
             file_with("{" + entry("a", "[1]", 0, 4) + "," + entry("a", "[1]", 0, 4) + "}", kFour),
             "the key 'a' appears twice"},
-        BadFile{"MetadataNotObject", file_with(R"({"__metadata__":[]})", ""), "__metadata__"},
-        BadFile{"MetadataNotText", file_with(R"({"__metadata__":{"k":1}})", ""),
-                "'k' is not a string"},
-        BadFile{"DeepNesting", file_with("{\"a\":" + std::string(5000, '['), ""), "nested deeper"},
-        BadFile{"ControlBytesInName",
-                file_with("{" + entry("\\u0007\\n", "[2]", 0, 4) + "}", kFour), "'\\x07\\x0a'"}),
+        Bad{"MetadataNotObject", file_with(R"({"__metadata__":[]})", ""), "__metadata__"},
+        Bad{"MetadataNotText", file_with(R"({"__metadata__":{"k":1}})", ""), "'k' is not a string"},
+        Bad{"DeepNesting", file_with("{\"a\":" + std::string(5000, '['), ""), "nested deeper"},
+        Bad{"ControlBytesInName", file_with("{" + entry("\\u0007\\n", "[2]", 0, 4) + "}", kFour),
+            "'\\x07\\x0a'"}),
     [](const auto& param) { return std::string(param.param.name); });
 
 TEST(Safetensors, EveryPrefixIsAnError) {

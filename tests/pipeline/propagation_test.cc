@@ -79,7 +79,7 @@ Streams next(StageRunner& runner, const BlockWeights& weights, int stage, int64_
 
 // What one streamer saved is what another has, that embedded nothing.
 TEST(Streamer, RestoresWhatItSaved) {
-  const std::string path = std::string(COLDPRESS_SHARED_DATA) + "/tiny/llama";
+  const std::string path = test::tiny("llama");
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
   const std::unique_ptr<Model> model = Model::open(path).value();
   const CalibrationWindows windows = random_windows(11, 32);
@@ -118,7 +118,7 @@ TEST(Streamer, RestoresWhatItSaved) {
 }
 
 TEST(Drift, IsTheDistanceFromTheUnquantisedModelByHalvesWithoutFirstTokens) {
-  const std::string path = std::string(COLDPRESS_SHARED_DATA) + "/tiny/llama";
+  const std::string path = test::tiny("llama");
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
   const std::unique_ptr<Model> model = Model::open(path).value();
   const CalibrationWindows windows = random_windows(11, 32);

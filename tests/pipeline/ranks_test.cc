@@ -76,7 +76,7 @@ std::vector<Case> cases() {
 }
 
 Result<Made> press(const Case& c, int threads, Comm* comm) {
-  const std::string folder = std::string(COLDPRESS_SHARED_DATA) + "/tiny/" + c.family;
+  const std::string folder = test::tiny(c.family);
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(folder));
   COLDPRESS_ASSIGN_OR_RETURN(
       const std::unique_ptr<TransformedModel> model,
@@ -115,8 +115,7 @@ Result<Made> press(const Case& c, int threads, Comm* comm) {
 class Ranks : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
-    if (!std::filesystem::exists(std::string(COLDPRESS_SHARED_DATA) + "/tiny/llama"))
-      GTEST_SKIP() << "the tiny models are absent";
+    if (!std::filesystem::exists(test::tiny("llama"))) GTEST_SKIP() << "the tiny models are absent";
   }
 };
 
@@ -148,8 +147,7 @@ INSTANTIATE_TEST_SUITE_P(Tiny, Ranks, ::testing::ValuesIn(cases()),
 
 // Of the smallest runs that have every kind of message: sums, rows of experts, solutions, scales.
 TEST(RanksThatFail, AllEndWhicheverMessageIsLost) {
-  if (!std::filesystem::exists(std::string(COLDPRESS_SHARED_DATA) + "/tiny/llama"))
-    GTEST_SKIP() << "the tiny models are absent";
+  if (!std::filesystem::exists(test::tiny("llama"))) GTEST_SKIP() << "the tiny models are absent";
   std::vector<Case> some;
   some.push_back({"", "qwen3-moe", 10, split_recipe("rtn")});
   some.push_back({"", "llama", 10, split_recipe("rtn")});

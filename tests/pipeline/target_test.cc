@@ -12,6 +12,7 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "tests/model/packed_files.h"
+#include "tests/pipeline/tiny_runs.h"
 
 namespace coldpress {
 namespace {
@@ -117,7 +118,7 @@ TEST(Target, FusedLinearsShareAGrid) {
 }
 
 TEST(Target, ExpertsHaveNoZeroPoints) {
-  const fs::path path = std::string(COLDPRESS_SHARED_DATA) + "/tiny/qwen3-moe";
+  const fs::path path = test::tiny("qwen3-moe");
   if (!fs::exists(path)) GTEST_SKIP() << path << " is absent";
   const auto model = Model::open(path).value();
   EXPECT_THAT(check(*model, codes(4, 32, false), "vllm", 1).message(), HasSubstr("--symmetric"));

@@ -54,7 +54,7 @@ struct Outcome {
 class TransformedRun : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    const std::string folder = std::string(COLDPRESS_SHARED_DATA) + "/tiny/" + GetParam();
+    const std::string folder = test::tiny(GetParam());
     if (!std::filesystem::exists(folder)) GTEST_SKIP() << folder << " is absent";
     source_ = Model::open(folder).value();
   }

@@ -53,7 +53,7 @@ class Crash : public testing::Test {
     ASSERT_EQ(run_coldpress(command("whole" + out)).exit_code, 0);
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const std::string wanted = read_file(folder_ / ("whole" + out + weights));
+    const std::string wanted = slurp(folder_ / ("whole" + out + weights));
     ASSERT_FALSE(wanted.empty());
     const fs::path path = folder_ / ("parts" + out);
     Rng rng(seed);
@@ -69,14 +69,14 @@ class Crash : public testing::Test {
         ++kills;
         if (!fs::exists(path)) continue;
         // What has the name is whole: the kill came when the work was done, or nearly gone.
-        EXPECT_TRUE(wanted == read_file(path.string() + weights));
+        EXPECT_TRUE(wanted == slurp(path.string() + weights));
         fs::remove_all(path.string() + ".work");
         fs::remove_all(path);
         fs::remove(path.string() + ".coldpress.json");
         continue;
       }
       ASSERT_EQ(result.exit_code, 0) << result.err;
-      EXPECT_TRUE(wanted == read_file(path.string() + weights));
+      EXPECT_TRUE(wanted == slurp(path.string() + weights));
       is_last_complete = true;
       fs::remove_all(path);
       fs::remove(path.string() + ".coldpress.json");

@@ -64,7 +64,7 @@ class Kill : public testing::Test {
     ASSERT_TRUE(whole.ok()) << whole.message();
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    const std::string wanted = read_file((folder_ / ("whole" + out)).string() + weights);
+    const std::string wanted = slurp((folder_ / ("whole" + out)).string() + weights);
     ASSERT_FALSE(wanted.empty());
     const fs::path path = folder_ / ("parts" + out);
     Rng rng(seed);
@@ -75,7 +75,7 @@ class Kill : public testing::Test {
       if (!is_done) ++kills;
       // What has the name is whole.
       if (fs::exists(path)) {
-        EXPECT_TRUE(wanted == read_file(path.string() + weights));
+        EXPECT_TRUE(wanted == slurp(path.string() + weights));
       }
       // A kill may come when the output is complete and its work gone, or nearly.
       const bool is_named = fs::exists(path) && !fs::exists(path.string() + ".work/journal");
@@ -86,7 +86,7 @@ class Kill : public testing::Test {
     }
     const Status last = quantize("parts" + out, change, true);
     EXPECT_TRUE(last.ok()) << last.message();
-    EXPECT_TRUE(wanted == read_file(path.string() + weights));
+    EXPECT_TRUE(wanted == slurp(path.string() + weights));
     for (const std::string& name : {"whole" + out, "parts" + out}) {
       fs::remove_all(folder_ / name);
       fs::remove((folder_ / name).string() + ".coldpress.json");

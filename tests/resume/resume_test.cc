@@ -70,12 +70,12 @@ class Resume : public testing::Test {
       if (!name.starts_with(stem) || name.ends_with(".coldpress.json")) continue;
       const fs::path path = folder_ / name;
       if (!fs::is_directory(path)) {
-        bytes[name.substr(stem.size())] = read_file(path);
+        bytes[name.substr(stem.size())] = slurp(path);
         continue;
       }
       for (const auto& entry : fs::directory_iterator(path)) {
         const std::string file = entry.path().filename();
-        if (file != "coldpress.json") bytes[file] = read_file(entry.path());
+        if (file != "coldpress.json") bytes[file] = slurp(entry.path());
       }
     }
     return bytes;
@@ -261,7 +261,7 @@ TEST_F(Resume, BlocksBeforeTheSavedActivationsDoNotRunAgain) {
   EXPECT_FALSE(run_part(job("out"), kTinyLinears - 2).ok());
   EXPECT_TRUE(fs::exists(folder_ / "out.work/activations-0"));
   // Damaged ones are not used.
-  std::string activations = read_file(folder_ / "out.work/activations-0");
+  std::string activations = slurp(folder_ / "out.work/activations-0");
   activations[100] = static_cast<char>(activations[100] ^ 1);
   const fs::path copy = folder_ / "copy";
   fs::copy(folder_ / "out.work", copy, fs::copy_options::recursive);
@@ -276,9 +276,9 @@ TEST_F(Resume, BlocksBeforeTheSavedActivationsDoNotRunAgain) {
 
 // Each of what the bytes depend on, one at a time.
 TEST_F(Resume, IsRefusedWhereTheRunIsAnother) {
-  const std::string config = read_file(folder_ / "model/config.json");
-  const std::string tokenizer = read_file(folder_ / "model/tokenizer.json");
-  const std::string weights = read_file(folder_ / "model/model.safetensors");
+  const std::string config = slurp(folder_ / "model/config.json");
+  const std::string tokenizer = slurp(folder_ / "model/tokenizer.json");
+  const std::string weights = slurp(folder_ / "model/model.safetensors");
   std::string other_weights = weights;
   other_weights.back() = static_cast<char>(other_weights.back() ^ 1);
   struct Case {
@@ -350,7 +350,7 @@ TEST_F(Resume, AForeignFolderIsLeftAlone) {
   write_file(folder_ / "out.work/mine", "a");
   EXPECT_TRUE(run_part(job("out"), 1000).ok());
   EXPECT_THAT(folder_.names(), ElementsAre("model", "out", "out.work", "text.txt"));
-  EXPECT_EQ("a", read_file(folder_ / "out.work/mine"));
+  EXPECT_EQ("a", slurp(folder_ / "out.work/mine"));
   EXPECT_FALSE(fs::exists(folder_ / "out.work/journal"));
 }
 
@@ -359,7 +359,7 @@ TEST_F(Resume, AnOutputThatIsCompleteIsNotMadeAgain) {
   EXPECT_FALSE(run_part(job("out"), kTinyLinears).ok());
   fs::copy(folder_ / "out.work", folder_ / "copy", fs::copy_options::recursive);
   EXPECT_TRUE(run_part(job("out"), 1000).ok());
-  const std::string manifest = read_file(folder_ / "out/coldpress.json");
+  const std::string manifest = slurp(folder_ / "out/coldpress.json");
   fs::rename(folder_ / "copy", folder_ / "out.work");
   const auto late = [&] {
     auto work = WorkFolder::claim(folder_ / "out", {});
@@ -368,7 +368,7 @@ TEST_F(Resume, AnOutputThatIsCompleteIsNotMadeAgain) {
   };
   late();
   EXPECT_TRUE(run_part(job("out"), 1000).ok());
-  EXPECT_EQ(manifest, read_file(folder_ / "out/coldpress.json"));
+  EXPECT_EQ(manifest, slurp(folder_ / "out/coldpress.json"));
   EXPECT_FALSE(fs::exists(folder_ / "out.work"));
 }
 
