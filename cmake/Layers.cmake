@@ -71,6 +71,8 @@ function(coldpress_layer name)
       set(header ${name}/${folder}_form.h)
     endif()
     if(entries)
+      # Every entry uses the same names, so in a unity build each stays on its own.
+      set_source_files_properties(${entries} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
       set(generated ${CMAKE_CURRENT_BINARY_DIR}/generated/${table}_table.cc)
       coldpress_table(${generated} ${table} ${header} ${type} ${entries})
       list(APPEND sources ${generated})

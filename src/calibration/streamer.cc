@@ -1,12 +1,12 @@
 #include "calibration/streamer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <condition_variable>
 #include <cstring>
 #include <mutex>
 #include <utility>
 
+#include "base/clock.h"
 #include "calibration/sum_chain.h"
 #include "calibration/tap_sizes.h"
 #include "linalg/blas.h"
@@ -22,10 +22,6 @@ int64_t widest_tap(const Model& model) {
     for (const Tap& tap : model.taps(block)) width = std::max(width, tap.width);
   }
   return width;
-}
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 // The first error in task order is the one reported, whichever thread met it.
@@ -264,22 +260,22 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
     const int64_t first = shard * kWindowsPerShard;
     const int64_t last = std::min(share_.own_windows(), first + kWindowsPerShard);
     for (int64_t w = first; w < last && status.ok(); ++w) {
-      const double start = now();
+      const double start = seconds_now();
       const View2<float> none;  // of the last stage, which ends in no tap
       status = fill(runners_[at], w, width > 0 ? s.tap.view() : none);
       if (status.ok() && fill_source) {
         status = fill_source(source_runners_[at], w, width > 0 ? s.source.view() : none);
       }
-      const double middle = now();
+      const double middle = seconds_now();
       if (status.ok() && is_summed) status = add_window(measure, w, s);
       store_.after(w);
       if (source_) source_->after(w);
       spent[at].forward += middle - start;
-      spent[at].gram += now() - middle;
+      spent[at].gram += seconds_now() - middle;
     }
     error.note(shard, status);
     if (!is_summed) return;
-    const double start = now();
+    const double start = seconds_now();
     int64_t end = shard;  // of the turn
     while (!share_.ends_turn(share_.shard(end))) ++end;
     turnstile.in_order(shard, [&] {
@@ -290,7 +286,7 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
       turn.clear();
     });
     turnstile.wait_for(end);  // the sums are in use until then
-    spent[at].gram += now() - start;
+    spent[at].gram += seconds_now() - start;
   });
   for (Scratch& s : scratch_) s = {};  // solvers need the room
   for (const StreamTimes& t : spent) {
@@ -439,9 +435,9 @@ Result<std::vector<Gram>> CalibrationStreamer::expert_grams(const Tap& tap, int6
   std::vector<double> spent(static_cast<std::size_t>(pool_.threads()));
   const auto each_expert = [&](const std::function<void(int64_t i, std::size_t at)>& task) {
     pool_.for_each(count, [&](int64_t i, int worker) {
-      const double start = now();
+      const double start = seconds_now();
       task(i, static_cast<std::size_t>(i));
-      spent[static_cast<std::size_t>(worker)] += now() - start;
+      spent[static_cast<std::size_t>(worker)] += seconds_now() - start;
     });
   };
   for (int64_t shard = 0; shard < share_.shards(); ++shard) {

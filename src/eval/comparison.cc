@@ -4,21 +4,17 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string>
 
+#include "base/clock.h"
 #include "eval/divergence.h"
 #include "eval/nll.h"
 #include "eval/window_forward.h"
 
 namespace coldpress {
 namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 // How the tokenizers differ on these windows, in words; empty: they do not.
 std::string tokenizer_difference(const Tokenizer& a, const EvalWindows& a_windows,
@@ -101,7 +97,7 @@ Result<ComparisonResult> evaluate_comparison(const Model& model, const Tokenizer
                                              const Tokenizer& reference_tokenizer,
                                              std::string_view text, const EvalOptions& options,
                                              ThreadPool& pool) {
-  const double start = now();
+  const double start = seconds_now();
   COLDPRESS_ASSIGN_OR_RETURN(const EvalWindows windows, text_windows(tokenizer, text, options));
   COLDPRESS_ASSIGN_OR_RETURN(const EvalWindows reference_windows,
                              text_windows(reference_tokenizer, text, options));
@@ -120,7 +116,7 @@ Result<ComparisonResult> evaluate_comparison(const Model& model, const Tokenizer
   result.top1_agreement = mean_of(tokens.same_top);
   result.model = summarise_nll(tokens.nll, windows, options.protocol, text);
   result.reference = summarise_nll(tokens.reference_nll, windows, options.protocol, text);
-  result.seconds = now() - start;
+  result.seconds = seconds_now() - start;
   return result;
 }
 

@@ -1,8 +1,8 @@
 #include "eval/perplexity.h"
 
-#include <chrono>
 #include <cmath>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/view.h"
 #include "eval/nll.h"
@@ -10,14 +10,6 @@
 #include "eval/window_forward.h"
 
 namespace coldpress {
-namespace {
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-}  // namespace
-
 Result<std::vector<double>> score_windows(const Model& model, const EvalWindows& windows,
                                           const EvalProgress& progress, ThreadPool& pool) {
   const int64_t steps = head_steps(model.config(), windows);
@@ -77,12 +69,12 @@ EvalResult summarise_nll(const std::vector<double>& nll, const EvalWindows& wind
 Result<EvalResult> evaluate_perplexity(const Model& model, const Tokenizer& tokenizer,
                                        std::string_view text, const EvalOptions& options,
                                        ThreadPool& pool) {
-  const double start = now();
+  const double start = seconds_now();
   COLDPRESS_ASSIGN_OR_RETURN(const EvalWindows windows, text_windows(tokenizer, text, options));
   COLDPRESS_ASSIGN_OR_RETURN(const std::vector<double> nll,
                              score_windows(model, windows, options.progress, pool));
   EvalResult result = summarise_nll(nll, windows, options.protocol, text);
-  result.seconds = now() - start;
+  result.seconds = seconds_now() - start;
   return result;
 }
 

@@ -16,6 +16,10 @@ int64_t group_columns(const GridOptions& options, int64_t cols);
 // Refuses a group that does not divide `cols`, naming some that do.
 Status check_group(const GridOptions& options, int64_t cols);
 
+// The least root of a column's weight over the largest of its unit: columns that are never active
+// still get the nearer of two levels that else are equal.
+inline constexpr float kLeastRoot = 1e-4F;
+
 struct GroupRange {
   float scale;  // finite, > 0
   float zero;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "grid/codebook.h"
+#include "grid/fit.h"
 #include "grid/table.h"
 
 namespace coldpress {
@@ -12,7 +13,6 @@ namespace {
 
 constexpr auto kUnit = static_cast<std::size_t>(Codebook::kUnit);
 constexpr float kFarBeyondLevels = 1e4F;
-constexpr float kLeastRoot = 1e-4F;  // of a column's weight over the largest of its unit
 
 // One unit of columns from `first` on, as lane `lane` of a search.
 void take_unit(const QuantGrid& grid, const float* w, const float* scale, const float* h_diag,

@@ -10,13 +10,11 @@ namespace {
 
 // Largest weight over largest level, of the scales that are tried first: each 7 % below the one
 // before. Then around the best of them.
-constexpr float kLargestRatio = 1.25F;
+constexpr float kLargestUnitRatio = 1.25F;
 constexpr float kNextRatio = 0.93F;
 constexpr float kWholeRangeStep = 0.01F;
 constexpr float kFineStep = 0.01F;
 constexpr int kFineRounds = 1;
-// Columns that are never active still get the nearer of two levels that else are equal.
-constexpr float kLeastRoot = 1e-4F;
 
 int64_t least(Lanes values) {
   int64_t best = 0;
@@ -78,7 +76,7 @@ VectorFitter::Fit VectorFitter::fit(const float* w, const float* h, bool whole_r
   if (!take(w, h)) return {};
   const float top = book_.levels().back();
   Lanes scale{};
-  float ratio = kLargestRatio;
+  float ratio = kLargestUnitRatio;
   for (int64_t i = 0; i < kLanes; ++i) {
     scale[i] = (whole_range ? 1.0F + kWholeRangeStep * static_cast<float>(i) : ratio) / top;
     ratio *= kNextRatio;

@@ -20,6 +20,8 @@
 
 namespace coldpress {
 
+inline constexpr uint32_t kMostGgufDims = 4;
+
 // GGUF value type ids, as in the file.
 enum class GgufType : uint32_t {
   kU8 = 0,

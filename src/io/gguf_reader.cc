@@ -19,7 +19,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "GGUF values are read in place");
 
-constexpr uint32_t kMostDims = 4;
 constexpr uint64_t kMostEntries = 16384;
 // The smallest metadata entry: empty key, type, one byte; the smallest tensor: empty name,
 // dimension count, type, offset.
@@ -214,9 +213,9 @@ Result<Placed> parse_tensor(Cursor& in, uint64_t index, const std::string& where
   const auto dims = in.take<uint32_t>();
   if (in.failed()) return truncated(fmt::format("{}: the description of tensor {}", where, index));
   const std::string what = fmt::format("{}: tensor {}", where, show_name(t.name));
-  if (dims > kMostDims) {
+  if (dims > kMostGgufDims) {
     return corrupt(
-        fmt::format("{} has {} dimensions, more than the {} possible", what, dims, kMostDims));
+        fmt::format("{} has {} dimensions, more than the {} possible", what, dims, kMostGgufDims));
   }
   t.shape.resize(dims);
   for (uint32_t d = 0; d < dims; ++d) t.shape[dims - 1 - d] = in.take<int64_t>();

@@ -19,7 +19,6 @@
 namespace coldpress {
 namespace {
 
-constexpr std::size_t kMostDims = 4;
 constexpr std::size_t kLongestName = 63;  // llama.cpp refuses longer ones
 constexpr uint64_t kHeaderBytes = 4 + 4 + 8 + 8;
 constexpr uint64_t kDefaultAlignment = 32;
@@ -96,9 +95,9 @@ Result<uint64_t> declared_bytes(const GgufWriter::Declaration& t, const std::str
     return invalid_argument(fmt::format(
         "{} has a name longer than the {} bytes that GGUF readers accept", what, kLongestName));
   }
-  if (t.shape.size() > kMostDims) {
+  if (t.shape.size() > kMostGgufDims) {
     return invalid_argument(fmt::format("{} has {} dimensions; GGUF holds at most {}", what,
-                                        t.shape.size(), kMostDims));
+                                        t.shape.size(), kMostGgufDims));
   }
   std::optional<uint64_t> size = ggml_row_bytes(t.ggml_type, t.shape.empty() ? 1 : t.shape.back());
   if (!size.has_value()) {

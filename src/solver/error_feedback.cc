@@ -9,8 +9,8 @@
 namespace coldpress {
 
 namespace {
-constexpr int64_t kBlock = 128;  // columns of one lazy update, which is one product
-constexpr int64_t kInner = 16;   // columns that update each other at once
+constexpr int64_t kFeedbackBlock = 128;  // columns of one lazy update, which is one product
+constexpr int64_t kFeedbackInner = 16;   // columns that update each other at once
 }  // namespace
 
 MatrixF error_feedback(const Strip& strip, const GptqFactor& factor, View2<const uint8_t> free) {
@@ -21,9 +21,9 @@ MatrixF error_feedback(const Strip& strip, const GptqFactor& factor, View2<const
   COLDPRESS_CHECK(factor.unit == unit && (unit == 1 || free.data == nullptr));
   MatrixF q(n, lanes);
   MatrixF err(n, lanes);
-  MatrixF t(kBlock, lanes);
-  for (int64_t b0 = 0; b0 < n; b0 += kBlock) {
-    const int64_t size = std::min(kBlock, n - b0);
+  MatrixF t(kFeedbackBlock, lanes);
+  for (int64_t b0 = 0; b0 < n; b0 += kFeedbackBlock) {
+    const int64_t size = std::min(kFeedbackBlock, n - b0);
     const View2<float> tb = t.view().row_range(0, size);
     for (int64_t k = 0; k < size; ++k) {
       const float* w = strip.w().row(factor.order[static_cast<std::size_t>(b0 + k)]);
@@ -33,8 +33,8 @@ MatrixF error_feedback(const Strip& strip, const GptqFactor& factor, View2<const
       gemm(Trans::kYes, Trans::kNo, -1.0F, u.block(0, b0, b0, size), err.view().row_range(0, b0),
            1.0F, tb);
     }
-    for (int64_t c0 = 0; c0 < size; c0 += kInner) {
-      const int64_t depth = std::min(kInner, size - c0);
+    for (int64_t c0 = 0; c0 < size; c0 += kFeedbackInner) {
+      const int64_t depth = std::min(kFeedbackInner, size - c0);
       for (int64_t c = 0; c < depth; ++c) {
         const int64_t j = b0 + c0 + c;
         const int64_t column = factor.order[static_cast<std::size_t>(j)];

@@ -8,8 +8,8 @@
 namespace coldpress {
 
 namespace {
-constexpr int64_t kBlock = 128;  // columns per product: wide enough to run at the BLAS rate
-constexpr int64_t kInner = 16;   // columns updated one by one before the rest of the block is
+constexpr int64_t kSweepBlock = 128;  // columns per product: wide enough to run at the BLAS rate
+constexpr int64_t kSweepInner = 16;   // columns updated one by one before the rest of the block is
 }  // namespace
 
 int64_t coordinate_sweep(const Strip& strip, View2<const float> correlation, bool relaxed,
@@ -17,8 +17,8 @@ int64_t coordinate_sweep(const Strip& strip, View2<const float> correlation, boo
   const int64_t n = strip.n();
   const int64_t lanes = strip.lanes();
   if (scratch->gradient.cols() != lanes) {
-    scratch->gradient = MatrixF(kBlock, lanes);
-    scratch->change = MatrixF(kInner, lanes);
+    scratch->gradient = MatrixF(kSweepBlock, lanes);
+    scratch->change = MatrixF(kSweepInner, lanes);
     scratch->target = MatrixF(1, lanes);
     scratch->point = MatrixF(1, lanes);
   }
@@ -26,12 +26,12 @@ int64_t coordinate_sweep(const Strip& strip, View2<const float> correlation, boo
   scratch->off_grid = relaxed;
   float* t = scratch->target.data();
   int64_t moved = 0;
-  for (int64_t b0 = 0; b0 < n; b0 += kBlock) {
-    const int64_t size = std::min(kBlock, n - b0);
+  for (int64_t b0 = 0; b0 < n; b0 += kSweepBlock) {
+    const int64_t size = std::min(kSweepBlock, n - b0);
     const View2<float> r = scratch->gradient.view().row_range(0, size);
     gemm(Trans::kNo, Trans::kNo, 1.0F, correlation.row_range(b0, size), e, 0.0F, r);
-    for (int64_t c0 = 0; c0 < size; c0 += kInner) {
-      const int64_t depth = std::min(kInner, size - c0);
+    for (int64_t c0 = 0; c0 < size; c0 += kSweepInner) {
+      const int64_t depth = std::min(kSweepInner, size - c0);
       for (int64_t c = 0; c < depth; ++c) {
         const int64_t j = b0 + c0 + c;
         const float* w = strip.w().row(j);

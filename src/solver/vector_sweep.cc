@@ -11,9 +11,10 @@ namespace coldpress {
 namespace {
 
 constexpr int64_t kUnit = Codebook::kUnit;
-constexpr int64_t kBlock = 128;        // columns per product
-constexpr int64_t kInner = 2 * kUnit;  // columns updated by each other before the rest of the block
-constexpr double kDamping = 1e-4;      // of a block's diagonal, which is 1
+constexpr int64_t kVectorBlock = 128;  // columns per product
+constexpr int64_t kVectorInner =
+    2 * kUnit;                     // columns updated by each other before the rest of the block
+constexpr double kDamping = 1e-4;  // of a block's diagonal, which is 1
 
 // A symmetric block of C: itself, its damped inverse, and the upper u with u^T u = that.
 struct Block {
@@ -157,12 +158,12 @@ int64_t unit_sweep(const Strip& strip, View2<const float> correlation, View2<flo
   const int64_t n = strip.n();
   const bool off_grid = scratch->off_grid;
   int64_t moved = 0;
-  for (int64_t b0 = 0; b0 < n; b0 += kBlock) {
-    const int64_t size = std::min(kBlock, n - b0);
+  for (int64_t b0 = 0; b0 < n; b0 += kVectorBlock) {
+    const int64_t size = std::min(kVectorBlock, n - b0);
     const View2<float> r = scratch->gradient.view().row_range(0, size);
     gemm(Trans::kNo, Trans::kNo, 1.0F, correlation.row_range(b0, size), e, 0.0F, r);
-    for (int64_t c0 = 0; c0 < size; c0 += kInner) {
-      const int64_t depth = std::min(kInner, size - c0);
+    for (int64_t c0 = 0; c0 < size; c0 += kVectorInner) {
+      const int64_t depth = std::min(kVectorInner, size - c0);
       const View2<float> changes = scratch->change.view();
       for (int64_t c = 0; c < depth; c += kUnit) {
         const int64_t first = b0 + c0 + c;

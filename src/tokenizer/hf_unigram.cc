@@ -13,8 +13,6 @@
 namespace coldpress {
 namespace {
 
-constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581
-
 // The value of a digit of base64; 64 for everything else.
 uint32_t base64_digit(char c) {
   if (c >= 'A' && c <= 'Z') return static_cast<uint32_t>(c - 'A');

@@ -3,12 +3,16 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/status.h"
 #include "io/json_type.h"
 
 namespace coldpress {
+
+// U+2581, which stands for a space in SentencePiece's tokens.
+inline constexpr std::string_view kSpaceMark = "\xe2\x96\x81";
 
 struct Unigram {
   std::vector<std::string> pieces;  // by id

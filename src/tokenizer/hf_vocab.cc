@@ -19,11 +19,9 @@
 namespace coldpress {
 namespace {
 
-constexpr int64_t kMaxTokens = int64_t{1} << 22;
 // Ids without a token, inside the vocabulary or after it, that a folder may have: embedding tables
 // are padded by a few hundred rows, and a bare number in a file justifies no more memory than this.
 constexpr int64_t kMaxUnused = 1 << 16;
-constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581, SentencePiece's space
 
 std::optional<int64_t> integer(const Json& node, std::string_view key) {
   const Json* v = member(node, key);

@@ -12,8 +12,6 @@
 namespace coldpress {
 namespace {
 
-// More tokens than any published model has (Gemma: 262 144), and far from int32's end.
-constexpr std::size_t kMaxTokens = std::size_t{1} << 22;
 constexpr std::size_t kMaxTokenBytes = std::size_t{1} << 16;
 // libllama spells a token's characters outside the byte alphabet as "[UNK_BYTE_0x...<token>]", one
 // copy of the token each; the sum of these copies is bounded.
@@ -73,7 +71,7 @@ Status read_tokens(const Reader& in, const std::string& where, Vocab& v) {
   auto tokens = value->as_strings();
   if (!tokens) return in.wrong(kKey, "is not an array of strings");
   if (tokens->empty()) return in.wrong(kKey, "is empty");
-  if (tokens->size() > kMaxTokens) {
+  if (std::ssize(*tokens) > kMaxTokens) {
     return in.wrong(kKey,
                     fmt::format("has {} entries; the limit is {}", tokens->size(), kMaxTokens));
   }
@@ -187,7 +185,7 @@ Status read_merges(const Reader& in, Vocab& v) {
   if (value == nullptr) return in.wrong(kKey, "is missing");
   auto merges = value->as_strings();
   if (!merges) return in.wrong(kKey, "is not an array of strings");
-  if (merges->size() > 4 * kMaxTokens) {
+  if (std::ssize(*merges) > 4 * kMaxTokens) {
     return in.wrong(kKey, fmt::format("has {} entries", merges->size()));
   }
   for (std::size_t i = 0; i < merges->size(); ++i) {

@@ -13,6 +13,10 @@
 
 namespace coldpress {
 
+// A larger vocabulary is refused: more tokens than any published model has (Gemma: 262 144), and
+// far from int32's end.
+inline constexpr int64_t kMaxTokens = int64_t{1} << 22;
+
 using GgufMetadata = std::vector<std::pair<std::string, GgufValue>>;
 
 // GGUF's token types.
