@@ -9,6 +9,7 @@
 #include "io/json.h"
 #include "tests/cli/command.h"
 #include "tests/cli/tiny_model.h"
+#include "tests/sanitizers.h"
 
 namespace coldpress::test {
 namespace {
@@ -35,11 +36,7 @@ Json parsed(const CommandResult& result) {
 }
 
 // AddressSanitizer keeps freed memory for a while, so what it holds says nothing of the program.
-#if defined(__SANITIZE_ADDRESS__)
-constexpr bool kMemoryIsOurs = false;
-#else
-constexpr bool kMemoryIsOurs = true;
-#endif
+constexpr bool kMemoryIsOurs = !kAddressSanitizer;
 
 // One wide layer: its sums weigh more than all else.
 class WideLayer : public testing::Test {

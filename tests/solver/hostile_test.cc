@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "grid/block_format.h"
+#include "tests/sanitizers.h"
 #include "tests/solver/layer_problems.h"
 
 namespace coldpress {
@@ -19,15 +20,9 @@ namespace {
 // sanitizers runs every tenth, or every hundredth where it looks for races, which need no odd
 // numbers.
 constexpr int kCases = 10000;
-constexpr int kWideBlockCases = 200;
+constexpr int kWideBlockCases = 60;
 constexpr int kShards = 4;
-#if defined(__SANITIZE_THREAD__)
-constexpr int kStride = 100;
-#elif defined(__SANITIZE_ADDRESS__)
-constexpr int kStride = 10;
-#else
-constexpr int kStride = 1;
-#endif
+constexpr int kStride = kThreadSanitizer ? 100 : kAddressSanitizer ? 10 : 1;
 
 struct Hostile {
   MatrixF w;
