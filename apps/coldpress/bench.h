@@ -2,7 +2,6 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <string>
 #include <vector>
 
@@ -44,9 +43,5 @@ Status compare_outliers(const OutlierBench& bench, std::vector<BenchProblem>* pr
 
 // This machine's SGEMM rate with every thread at work, in GFLOP/s.
 double measure_gemm_rate(ThreadPool& pool);
-
-inline double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 }  // namespace coldpress::cli

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/clock.h"
 #include "bench.h"
 #include "io/json.h"
 #include "linalg/blas.h"
@@ -25,12 +26,12 @@ double measure_gemm_rate(ThreadPool& pool) {
   }
   double best = 0;
   for (int round = 0; round < 3; ++round) {
-    const auto start = std::chrono::steady_clock::now();
+    const double start = seconds_now();
     pool.for_each(kTasks, [&](int64_t, int worker) {
       const auto at = static_cast<std::size_t>(worker);
       gemm(Trans::kNo, Trans::kNo, 1.0F, a[at].view(), a[at].view(), 0.0F, c[at].view());
     });
-    best = std::max(best, 2e-9 * kTasks * kSize * kSize * kSize / seconds_since(start));
+    best = std::max(best, 2e-9 * kTasks * kSize * kSize * kSize / (seconds_now() - start));
   }
   return best;
 }
@@ -57,13 +58,13 @@ double measure_strip_rate(int64_t n, ThreadPool& pool) {
   const int64_t tasks = 8 * pool.threads();
   double best = 0;
   for (int round = 0; round < 3; ++round) {
-    const auto start = std::chrono::steady_clock::now();
+    const double start = seconds_now();
     pool.for_each(tasks, [&](int64_t, int worker) {
       const auto at = static_cast<std::size_t>(worker);
       gemm(Trans::kNo, Trans::kNo, 1.0F, h.view(), in[at].view(), 0.0F, out[at].view());
     });
     const auto flops = static_cast<double>(2 * tasks * n * n * kLanes);
-    best = std::max(best, 1e-9 * flops / seconds_since(start));
+    best = std::max(best, 1e-9 * flops / (seconds_now() - start));
   }
   return best;
 }

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <iostream>
 #include <memory>
 #include <vector>
 
+#include "base/clock.h"
 #include "bench.h"
 #include "common_options.h"
 #include "grid/block_format.h"
@@ -71,10 +71,10 @@ Measurement measure(const SolverMethod& method, const SolverOptions& options, co
   double flops = 0;
   for (BenchProblem& p : bench->problems) {
     const QuantGrid grid = s.kind->fit(s.grid, p.w.view(), p.hessian.diagonal());
-    const auto start = std::chrono::steady_clock::now();
+    const double start = seconds_now();
     const LayerSolution solution =
         method.solve({p.w.view(), &p.hessian, &grid, {}}, options, bench->pool);
-    m.seconds += seconds_since(start);
+    m.seconds += seconds_now() - start;
     flops += solution.gemm_flops;
     const double unit = p.hessian.scale() * p.hessian.scale();
     const double bound =

@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <chrono>
 #include <iostream>
 
+#include "base/clock.h"
 #include "bench.h"
 #include "io/json.h"
 #include "solver/table.h"
@@ -52,10 +52,10 @@ Status compare_outliers(const OutlierBench& bench, std::vector<BenchProblem>* pr
     double seconds = 0;
     for (BenchProblem& p : *problems) {
       const QuantGrid grid = bench.kind->fit(bench.grid, p.w.view(), p.hessian.diagonal());
-      const auto start = std::chrono::steady_clock::now();
+      const double start = seconds_now();
       const LayerSolution s =
           method->solve({p.w.view(), &p.hessian, &grid, {}, &fit}, options, pool);
-      seconds += seconds_since(start);
+      seconds += seconds_now() - start;
       const double effective =
           bench.kind->bits_per_weight(bench.grid, p.w.cols()) + s.side_bits_per_weight();
       error += s.relative_error();

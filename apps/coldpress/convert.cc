@@ -1,11 +1,11 @@
 // coldpress convert: the same model in another container, type or number of files.
 #include <fmt/format.h>
 
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 
+#include "base/clock.h"
 #include "base/peak_memory.h"
 #include "common_options.h"
 #include "export/export.h"
@@ -37,7 +37,7 @@ struct Options {
 };
 
 Status run_convert(const Options& options) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = seconds_now();
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(options.model));
   const DType dense_type = options.dense_type.value_or(natural_dense_type(*source));
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,
@@ -50,8 +50,7 @@ Status run_convert(const Options& options) {
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<ExportSink> sink, open_export(request));
   Json manifest;
   COLDPRESS_RETURN_IF_ERROR(sink->finish([&]() -> ExportManifest {
-    const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = seconds_now() - start;
     manifest = make_conversion_manifest(*model, request.dense_type, request.all_dense,
                                         {COLDPRESS_VERSION, 1, peak_rss_bytes(), seconds});
     manifest["transform"] = transforms_to_json(options.transform);

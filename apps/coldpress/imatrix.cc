@@ -3,11 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <string>
 
+#include "base/clock.h"
 #include "calibration/imatrix_collector.h"
 #include "common_options.h"
 #include "io/json.h"
@@ -24,7 +24,7 @@ constexpr const char* kExamples =
     "mine.imatrix.gguf";
 
 Status run_imatrix(const PressOptions& options) {
-  const auto start = std::chrono::steady_clock::now();
+  const double start = seconds_now();
   if (std::filesystem::exists(options.out)) {
     return invalid_argument(options.out + " already exists; remove it or choose another name");
   }
@@ -43,8 +43,7 @@ Status run_imatrix(const PressOptions& options) {
           *model, windows, [&bar](int64_t done, int64_t total) { bar.update(done, total); }, pool));
   bar.finish();
   COLDPRESS_RETURN_IF_ERROR(write_imatrix(options.out, imatrix));
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds = seconds_now() - start;
   const int64_t tokens = imatrix.chunks * imatrix.chunk_size;
   if (options.json) {
     fmt::print("{}\n", Json{{"path", options.out},

@@ -1,7 +1,6 @@
 // Solves the linears of one tap and puts the values that the output will hold in their place.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -10,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "calibration/gram_source.h"
 #include "distributed/comm.h"
 #include "grid/table.h"
@@ -24,14 +24,12 @@ namespace coldpress {
 // Adds the seconds of its scope to `into`.
 class Stopwatch {
  public:
-  explicit Stopwatch(double* into) : into_(into), start_(std::chrono::steady_clock::now()) {}
-  ~Stopwatch() {
-    *into_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
-  }
+  explicit Stopwatch(double* into) : into_(into), start_(seconds_now()) {}
+  ~Stopwatch() { *into_ += seconds_now() - start_; }
 
  private:
   double* into_;
-  std::chrono::steady_clock::time_point start_;
+  double start_;
 };
 
 // Everything one run carries from tap to tap. With several ranks each carries all of it: a linear

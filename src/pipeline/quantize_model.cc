@@ -3,13 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <new>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/peak_memory.h"
@@ -32,8 +32,6 @@
 
 namespace coldpress {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 // What a run is calibrated on: windows of text, or a file of diagonals.
 struct Calibration {
@@ -168,7 +166,7 @@ Result<Fingerprint> fingerprint_of(const QuantizeJob& job, const Model& model,
 // is the manifest.
 Result<Json> press_and_write(const QuantizeJob& job, TransformedModel& model, const Plan& plan,
                              const Calibration& calibration, WorkFolder* work, ExportSink* sink,
-                             Clock::time_point start, Comm& comm) {
+                             double start, Comm& comm) {
   const bool is_first = comm.rank() == 0;
   std::optional<AnonymousPeak> anonymous;
   if (job.max_ram > 0) anonymous.emplace();
@@ -199,7 +197,7 @@ Result<Json> press_and_write(const QuantizeJob& job, TransformedModel& model, co
     return Json::object();
   }
 
-  const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  const double seconds = seconds_now() - start;
   Json manifest = make_manifest(
       model, plan, calibration.windows, report,
       {job.version, job.threads, peak_rss_bytes(), seconds, anonymous ? anonymous->bytes() : 0});
@@ -264,7 +262,7 @@ Result<FirstRank> open_first_rank(const QuantizeJob& job, const Model& source, c
 }
 
 Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
-  const auto start = Clock::now();
+  const double start = seconds_now();
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<Model> source, Model::open(job.model));
   settle_code_types(*source, job.given, &job.recipe);
   COLDPRESS_ASSIGN_OR_RETURN(const std::unique_ptr<TransformedModel> model,

@@ -8,6 +8,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "io/file.h"
 #include "io/os.h"
@@ -17,7 +18,6 @@ namespace coldpress {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 constexpr char kJournal[] = "journal";
 constexpr char kLock[] = "lock";
@@ -25,10 +25,6 @@ constexpr char kActivations[] = "activations-";
 // Until one was saved; a slow disk.
 constexpr double kBytesPerSecond = 200e6;
 constexpr std::size_t kHexDigits = 32;  // of the hash at the end of the activations
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // The block of a file of activations; nothing: it is no such file.
 std::optional<int> block_of(const std::string& name) {
@@ -45,7 +41,7 @@ std::optional<int> block_of(const std::string& name) {
 }  // namespace
 
 WorkFolder::WorkFolder(fs::path path, const WorkFolderOptions& options)
-    : path_(std::move(path)), spacing_(options.save_spacing), last_save_(Clock::now()) {}
+    : path_(std::move(path)), spacing_(options.save_spacing), last_save_(seconds_now()) {}
 
 WorkFolder::~WorkFolder() {
   if (lock_ && journal_ && journal_->solved() == 0) remove();
@@ -126,8 +122,8 @@ Status WorkFolder::save(GramSource& grams, int block) {
   const auto bytes = static_cast<double>(grams.state_bytes());
   if (bytes == 0) return {};
   const double cost = save_seconds_ > 0 ? save_seconds_ : bytes / kBytesPerSecond;
-  if (seconds_since(last_save_) < spacing_ * cost) return {};
-  const Clock::time_point start = Clock::now();
+  if (seconds_now() - last_save_ < spacing_ * cost) return {};
+  const double start = seconds_now();
   COLDPRESS_RETURN_IF_ERROR(journal_->flush());
   const fs::path path = activations(block);
   COLDPRESS_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
@@ -141,8 +137,8 @@ Status WorkFolder::save(GramSource& grams, int block) {
   std::error_code ignored;
   if (saved_ && *saved_ != block) fs::remove(activations(*saved_), ignored);
   saved_ = block;
-  last_save_ = Clock::now();
-  save_seconds_ = seconds_since(start);
+  last_save_ = seconds_now();
+  save_seconds_ = last_save_ - start;
   return {};
 }
 

@@ -2,7 +2,6 @@
 // it ended. docs/resume.md says what is in it and what is promised.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -68,8 +67,8 @@ class WorkFolder {
   std::optional<FileLock> lock_;
   std::optional<RunJournal> journal_;
   std::optional<int> saved_;  // the block of the file of activations that is there
-  std::chrono::steady_clock::time_point last_save_;
-  double save_seconds_ = 0;  // of the last one
+  double last_save_;          // seconds_now()
+  double save_seconds_ = 0;   // of the last one
 };
 
 }  // namespace coldpress

@@ -11,10 +11,9 @@ namespace coldpress {
 namespace {
 
 constexpr int64_t kUnit = Codebook::kUnit;
-constexpr int64_t kVectorBlock = 128;  // columns per product
-constexpr int64_t kVectorInner =
-    2 * kUnit;                     // columns updated by each other before the rest of the block
-constexpr double kDamping = 1e-4;  // of a block's diagonal, which is 1
+constexpr int64_t kVectorBlock = 128;        // columns per product
+constexpr int64_t kVectorInner = 2 * kUnit;  // updated by each other before the rest of the block
+constexpr double kDamping = 1e-4;            // of a block's diagonal, which is 1
 
 // A symmetric block of C: itself, its damped inverse, and the upper u with u^T u = that.
 struct Block {
