@@ -74,13 +74,8 @@ MatrixF hostile_hessian(int64_t n, Rng& rng, std::string* story) {
   double unit = 1.0;
   if (rng.below(4) == 0) unit = rng.below(2) == 0 ? 1e-20 : 1e20;
   double largest = 0;
-  MatrixD sum(n, n);
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j <= i; ++j) {
-      sum(i, j) = testing::column_product(x, i, j);
-      largest = std::max(largest, std::abs(sum(i, j)));
-    }
-  }
+  const MatrixD sum = testing::lower_gram(x);
+  for (int64_t k = 0; k < sum.size(); ++k) largest = std::max(largest, std::abs(sum.data()[k]));
   unit = std::min(unit, 1e37 / std::max(largest, 1e-30));  // stays in fp32
   // Rounding to fp32 already makes singular Grams slightly indefinite; now and then much more so.
   const double noise = rng.below(8) == 0 ? 1e-5 : 0.0;
