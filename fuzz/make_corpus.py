@@ -183,6 +183,15 @@ def recipe_seeds():
     yield "json", b'{"recipe": {"types": {"mix": "Q4_K_M", "tensor_types": ["attn_v=q8_0"]}}}'
 
 
+def journal_seeds():
+    begun = b"\1" + text("{}")
+    linear = b"\2" + text("x") + struct.pack("<i", -1)
+    scales = b"\3" + struct.pack("<3i2q2f", 0, 0, 0, 1, 2, 0.5, 2.0)
+    manifest = b"\4" + text("{}")
+    yield "records", b"".join(struct.pack("<H", len(r)) + r for r in (begun, linear, scales, manifest))
+    yield "empty", b"cpjrnl01"
+
+
 def main():
     root = pathlib.Path(sys.argv[1])
     seeds = {"gguf_fuzz": gguf_seeds(), "imatrix_fuzz": imatrix_seeds(), "records_fuzz": records_seeds(),
@@ -190,7 +199,7 @@ def main():
              "packed_fuzz": ((n, json.dumps(c).encode() + b"\n" + safetensors(t))
                              for n, (c, t) in packed_seeds()),
              "unigram_fuzz": ((n, json.dumps(c).encode()) for n, c in unigram_seeds()),
-             "recipe_fuzz": recipe_seeds(),
+             "recipe_fuzz": recipe_seeds(), "journal_fuzz": journal_seeds(),
              "config_fuzz": ((n, json.dumps(c).encode()) for n, c in config_seeds())}
     for target, files in seeds.items():
         (root / target).mkdir(parents=True, exist_ok=True)
