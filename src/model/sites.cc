@@ -54,4 +54,12 @@ std::vector<RotationSite> rotation_sites(const Architecture& arch) {
   return {residual, {.name = "value_heads", .is_possible = true, .why_not = {}}};
 }
 
+HeadRows value_head_rows(const ModelConfig& config, bool is_fused) {
+  const int64_t dim = config.head_dim;
+  const int64_t group = config.heads / config.kv_heads;
+  if (!is_fused) return {0, dim};
+  if (config.qkv_by_group) return {(group + 1) * dim, (group + 2) * dim};
+  return {(config.heads + config.kv_heads) * dim, dim};
+}
+
 }  // namespace coldpress

@@ -2,10 +2,12 @@
 // and rotations. Derived from the declaration alone.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "model/config.h"
 #include "model/table.h"
 
 namespace coldpress {
@@ -26,5 +28,12 @@ struct RotationSite {
   std::string why_not;  // one sentence; empty if it is possible
 };
 std::vector<RotationSite> rotation_sites(const Architecture& architecture);
+
+// Where the rows of value heads begin in "attn_v", or in "attn_qkv" where that is fused.
+struct HeadRows {
+  int64_t first;  // of head 0
+  int64_t apart;  // from one head to the next
+};
+HeadRows value_head_rows(const ModelConfig& config, bool is_fused);
 
 }  // namespace coldpress

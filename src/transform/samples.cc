@@ -6,14 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "linalg/blas.h"
 #include "model/sites.h"
 
 namespace coldpress {
 namespace {
 
 constexpr int64_t kWindows = 8;
-constexpr int64_t kTokens = 12;  // of a window, at each norm
-constexpr int64_t kRows = 48;    // of the matrices that read a norm, in each block
+constexpr int64_t kTokens = 12;       // of a window, at each norm
+constexpr int64_t kRows = 48;         // of the matrices that read a norm, in each block
+constexpr int64_t kValueTokens = 32;  // of a window, in each block
+constexpr int64_t kValueRows = 128;   // of attn_o, where it reads a head
 
 // Rows that are not zero, one after the other.
 class Vectors {
@@ -61,16 +64,56 @@ void add_weights(const Model& model, const BlockWeights& weights, Vectors& vecto
   }
 }
 
-// One window through one block, with what its norms read on the way.
-Status run_block(const BlockWeights& weights, int block, const std::vector<Tap>& taps,
-                 StageRunner& runner, View2<float> residual, Vectors& vectors) {
+// The values of some tokens, given what the projections of all tokens read.
+void add_values(const ModelConfig& c, const BlockWeights& weights, View2<const float> attn_in,
+                std::vector<Vectors>& values) {
+  const bool is_fused = weights.find("attn_qkv") != nullptr;
+  const std::string role = is_fused ? "attn_qkv" : "attn_v";
+  const MatrixF* bias = weights.find(role + "_bias");
+  const HeadRows rows = value_head_rows(c, is_fused);
+  int64_t first = rows.first;
+  MatrixF v(attn_in.rows, c.head_dim);
+  for (Vectors& head : values) {
+    gemm(Trans::kNo, Trans::kYes, 1.0F, attn_in, weights.linear(role).row_range(first, c.head_dim),
+         0.0F, v.view());
+    for (int64_t i = 0; bias != nullptr && i < v.size(); ++i) {
+      v.data()[i] += bias->data()[first + i % c.head_dim];
+    }
+    head.add_some(v.view(), kValueTokens, nullptr);
+    first += rows.apart;
+  }
+}
+
+// Of the output projection, what meets each value head.
+void add_value_readers(const ModelConfig& c, const BlockWeights& weights,
+                       std::vector<Vectors>& values) {
+  const MatrixF& o = *weights.find("attn_o");
+  for (int64_t q = 0; q < c.heads; ++q) {
+    values[static_cast<std::size_t>(q / (c.heads / c.kv_heads))].add_some(
+        o.view().block(0, q * c.head_dim, o.rows(), c.head_dim), kValueRows, nullptr);
+  }
+}
+
+// What one window, or one block's weights, has to show.
+struct Found {
+  explicit Found(const ModelConfig& c)
+      : residual(c.hidden), values(static_cast<std::size_t>(c.kv_heads), Vectors(c.head_dim)) {}
+  Vectors residual;
+  std::vector<Vectors> values;
+};
+
+// One window through one block, with what its norms read on the way, and attention.
+Status run_block(const ModelConfig& config, const BlockWeights& weights, int block,
+                 const std::vector<Tap>& taps, StageRunner& runner, View2<float> residual,
+                 Found& found) {
   MatrixF in;
   for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
-    if (stage == 0) vectors.add_some(residual, kTokens, nullptr);
+    if (stage == 0) found.residual.add_some(residual, kTokens, nullptr);
     MatrixF out = stage < taps.size() ? MatrixF(residual.rows, taps[stage].width) : MatrixF();
     COLDPRESS_RETURN_IF_ERROR(
         runner.run(weights, block, static_cast<int>(stage), residual, in.view(), out.view()));
-    if (stage == 2) vectors.add_some(residual, kTokens, nullptr);
+    if (stage == 0) add_values(config, weights, out.view(), found.values);
+    if (stage == 2) found.residual.add_some(residual, kTokens, nullptr);
     in = std::move(out);
   }
   return {};
@@ -78,38 +121,47 @@ Status run_block(const BlockWeights& weights, int block, const std::vector<Tap>&
 
 }  // namespace
 
-Result<MatrixF> sample_residual(const Model& model, const CalibrationWindows& windows,
-                                ThreadPool& pool) {
+Result<Samples> sample_model(const Model& model, const CalibrationWindows& windows,
+                             ThreadPool& pool) {
+  const ModelConfig& config = model.config();
   const int64_t count = std::min(kWindows, windows.count());
-  const int64_t hidden = model.config().hidden;
-  MatrixF residual(count * windows.length, hidden);
+  MatrixF residual(count * windows.length, config.hidden);
   const auto rows = [&](int64_t w) {
     return residual.view().row_range(w * windows.length, windows.length);
   };
   std::vector<StageRunner> runners;
-  for (int i = 0; i < pool.threads(); ++i) runners.emplace_back(model.config());
+  for (int i = 0; i < pool.threads(); ++i) runners.emplace_back(config);
   {
     COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
     for (int64_t w = 0; w < count; ++w) {
       COLDPRESS_RETURN_IF_ERROR(runners.front().embed(head, windows.window(w), rows(w)));
     }
   }
-  Vectors all(hidden);
-  for (int block = 0; block < model.config().blocks; ++block) {
+  Vectors all(config.hidden);
+  Samples samples;
+  for (int block = 0; block < config.blocks; ++block) {
     COLDPRESS_ASSIGN_OR_RETURN(const BlockWeights weights, BlockWeights::load(model, block));
     add_weights(model, weights, all);
+    Found of_block(config);
+    add_value_readers(config, weights, of_block.values);
     const std::vector<Tap> taps = model.taps(block);
-    std::vector<Vectors> found(static_cast<std::size_t>(count), Vectors(hidden));
+    std::vector<Found> found(static_cast<std::size_t>(count), Found(config));
     std::vector<Status> done(static_cast<std::size_t>(count));
     pool.for_each(count, [&](int64_t w, int worker) {
       done[static_cast<std::size_t>(w)] =
-          run_block(weights, block, taps, runners[static_cast<std::size_t>(worker)], rows(w),
-                    found[static_cast<std::size_t>(w)]);
+          run_block(config, weights, block, taps, runners[static_cast<std::size_t>(worker)],
+                    rows(w), found[static_cast<std::size_t>(w)]);
     });
     for (const Status& status : done) COLDPRESS_RETURN_IF_ERROR(status);
-    for (const Vectors& v : found) all.append(v);
+    std::vector<MatrixF>& values = samples.values.emplace_back();
+    for (const Found& f : found) {
+      all.append(f.residual);
+      for (std::size_t h = 0; h < f.values.size(); ++h) of_block.values[h].append(f.values[h]);
+    }
+    for (const Vectors& head : of_block.values) values.push_back(head.matrix());
   }
-  return all.matrix();
+  samples.residual = all.matrix();
+  return samples;
 }
 
 }  // namespace coldpress

@@ -1,5 +1,7 @@
-// What a rotation of the residual stream should make flat.
+// What learned rotations should make flat.
 #pragma once
+
+#include <vector>
 
 #include "base/status.h"
 #include "base/view.h"
@@ -9,10 +11,19 @@
 
 namespace coldpress {
 
-// (vectors, hidden), none zero: the residual stream of some tokens before each norm of each block,
-// and some rows of the matrices that read the norm, with its gain in them. Runs a few windows
-// through the model as it is; one block's weights are in memory at a time. The same for any pool.
-Result<MatrixF> sample_residual(const Model& model, const CalibrationWindows& windows,
-                                ThreadPool& pool);
+// Vectors, of which none is zero, one a row.
+struct Samples {
+  // (vectors, hidden): the residual stream of some tokens before each norm of each block, and some
+  // rows of the matrices that read the norm, with its gain in them.
+  MatrixF residual;
+  // Per block and value head, (vectors, head_dim): the values of some tokens, and of some rows of
+  // the matrix that reads the head what meets it.
+  std::vector<std::vector<MatrixF>> values;
+};
+
+// Runs a few windows through the model as it is; one block's weights are in memory at a time. The
+// same for any pool.
+Result<Samples> sample_model(const Model& model, const CalibrationWindows& windows,
+                             ThreadPool& pool);
 
 }  // namespace coldpress

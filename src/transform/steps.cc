@@ -59,4 +59,10 @@ Result<double> number_setting(const TransformStep& step, double low, double high
       "transform {}: the setting must be a number from {:g} to {:g}", step.text(), low, high));
 }
 
+Result<bool> learned_setting(const TransformStep& step) {
+  if (step.setting.empty()) return false;
+  if (step.setting == "learned") return true;
+  return invalid_argument("the setting is learned, or none for a random rotation");
+}
+
 }  // namespace coldpress

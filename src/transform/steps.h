@@ -36,5 +36,7 @@ Json transforms_to_json(const TransformOptions& options);
 
 // A setting that is a number within [low, high].
 Result<double> number_setting(const TransformStep& step, double low, double high);
+// Whether a rotation is to be learned: the setting is "learned", or none for a random one.
+Result<bool> learned_setting(const TransformStep& step);
 
 }  // namespace coldpress

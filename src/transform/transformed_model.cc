@@ -134,8 +134,8 @@ Result<MatrixF> TransformedModel::load(const std::string& tensor_name, const Mem
 
 Status TransformedModel::learn(const CalibrationWindows& windows, ThreadPool& pool) {
   if (learners_.empty()) return {};
-  COLDPRESS_ASSIGN_OR_RETURN(const MatrixF vectors, sample_residual(source_, windows, pool));
-  for (const WeightEdits::Learn& learn : learners_) learn(vectors.view(), pool);
+  COLDPRESS_ASSIGN_OR_RETURN(const Samples samples, sample_model(source_, windows, pool));
+  for (const WeightEdits::Learn& learn : learners_) learn(samples, pool);
   return {};
 }
 

@@ -15,6 +15,7 @@
 #include "base/view.h"
 #include "model/model.h"
 #include "parallel/thread_pool.h"
+#include "transform/samples.h"
 
 namespace coldpress {
 
@@ -40,9 +41,9 @@ class WeightEdits {
   // the source.
   void untie();
 
-  // Settles what the edits do when some vectors of the residual stream, and rows of the matrices
-  // that read it, are known: (vectors, hidden). Until then they do something as valid.
-  using Learn = std::function<void(View2<const float> vectors, ThreadPool& pool)>;
+  // Settles what the edits do once there are samples of what they act on. Until then they do
+  // something as valid.
+  using Learn = std::function<void(const Samples& samples, ThreadPool& pool)>;
   void learn_later(Learn learn) { learners_.push_back(std::move(learn)); }
   const std::vector<Learn>& learners() const { return learners_; }
 

@@ -90,19 +90,23 @@ TEST_P(Invariance, SoDoAllAtOnce) {
 }
 
 TEST_P(Invariance, SoDoLearnedRotations) {
-  const auto transformed = TransformedModel::create(*model_, options_of("r1:learned"), DType::kF32);
-  if (!transformed.ok()) return;  // refused, as the random one
   CalibrationWindows windows;
   windows.length = static_cast<int64_t>(ids_.size());
   windows.tokens = ids_;
-  const std::string tensor = *model_->role_tensor("token_embd", 0);
-  const MatrixF random = (*transformed)->load(tensor).value();
   ThreadPool pool(2);
-  ASSERT_TRUE((*transformed)->learn(windows, pool).ok());
-  const MatrixF learned = (*transformed)->load(tensor).value();
-  EXPECT_NE(0, std::memcmp(random.data(), learned.data(),
-                           static_cast<std::size_t>(random.size()) * sizeof(float)));
-  EXPECT_LE(distance(logits(*model_), logits(**transformed)), 1e-4);
+  for (const auto& [step, role] :
+       {std::pair("r1:learned", "token_embd"), std::pair("r2:learned", "attn_o")}) {
+    const auto transformed = TransformedModel::create(*model_, options_of(step), DType::kF32);
+    if (!transformed.ok()) continue;  // refused, as the random one
+    const std::string tensor = *model_->role_tensor(role, 1);
+    const MatrixF random = (*transformed)->load(tensor).value();
+    ASSERT_TRUE((*transformed)->learn(windows, pool).ok()) << step;
+    const MatrixF learned = (*transformed)->load(tensor).value();
+    EXPECT_NE(0, std::memcmp(random.data(), learned.data(),
+                             static_cast<std::size_t>(random.size()) * sizeof(float)))
+        << step;
+    EXPECT_LE(distance(logits(*model_), logits(**transformed)), 1e-4) << step;
+  }
 }
 
 TEST_P(Invariance, RotationsChangeTheWeights) {

@@ -12,12 +12,8 @@
 namespace coldpress {
 namespace {
 
-constexpr char kLearned[] = "learned";
-
 Status check(const Model& model, const TransformStep& step) {
-  if (!step.setting.empty() && step.setting != kLearned) {
-    return invalid_argument("the setting is learned, or none for a random rotation");
-  }
+  COLDPRESS_RETURN_IF_ERROR(learned_setting(step).status());
   for (const RotationSite& site : rotation_sites(model.architecture())) {
     if (site.name == "residual" && !site.is_possible) {
       return unsupported("the residual stream of " + std::string(model.architecture().name) +
@@ -32,9 +28,9 @@ void edit(const Model& model, const TransformStep& step, const TransformOptions&
   fold_norms(model, true, edits);
   const int64_t hidden = model.config().hidden;
   const auto r = std::make_shared<Rotation>(Rotation::hadamard(hidden, options.seed));
-  if (step.setting == kLearned) {
-    edits.learn_later([r](View2<const float> vectors, ThreadPool& pool) {
-      *r = Rotation::dense(learn_rotation(r->matrix(), vectors, {}, pool));
+  if (*learned_setting(step)) {
+    edits.learn_later([r](const Samples& samples, ThreadPool& pool) {
+      *r = Rotation::dense(learn_rotation(r->matrix(), samples.residual.view(), {}, pool));
     });
   }
   const auto rows = [r](View2<float> values) {

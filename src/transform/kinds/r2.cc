@@ -4,19 +4,21 @@
 #include <vector>
 
 #include "linalg/rotation.h"
+#include "model/sites.h"
+#include "transform/learn_rotation.h"
 #include "transform/table.h"
 
 namespace coldpress {
 namespace {
 
 Status check(const Model& /*model*/, const TransformStep& step) {
-  return step.setting.empty() ? Status() : invalid_argument("it has no setting");
+  return learned_setting(step).status();
 }
 
 // Of R1's seed; blocks and heads follow.
 constexpr uint64_t kFirstStream = 1000;
 
-void edit(const Model& model, const TransformStep& /*step*/, const TransformOptions& options,
+void edit(const Model& model, const TransformStep& step, const TransformOptions& options,
           WeightEdits& edits) {
   const ModelConfig& c = model.config();
   const int64_t dim = c.head_dim;
@@ -27,26 +29,32 @@ void edit(const Model& model, const TransformStep& /*step*/, const TransformOpti
       rotations->push_back(Rotation::hadamard(
           dim, options.seed, kFirstStream + static_cast<uint64_t>(block * c.kv_heads + head)));
     }
-    // `first`: the row of value head 0, `step`: from one to the next.
-    const auto heads_from = [&](int64_t first, int64_t step) -> WeightEdits::Edit {
-      return [rotations, first, step, dim](View2<float> values) {
-        int64_t at = first;
+    if (*learned_setting(step)) {
+      edits.learn_later([rotations, block](const Samples& samples, ThreadPool& pool) {
+        const std::vector<MatrixF>& heads = samples.values[static_cast<std::size_t>(block)];
+        for (std::size_t h = 0; h < heads.size(); ++h) {
+          Rotation& r = (*rotations)[h];
+          r = Rotation::dense(learn_rotation(r.matrix(), heads[h].view(), {}, pool));
+        }
+      });
+    }
+    const auto writer = [&](bool is_fused) -> WeightEdits::Edit {
+      return [rotations, rows = value_head_rows(c, is_fused), dim](View2<float> values) {
+        int64_t at = rows.first;
         for (const Rotation& r : *rotations) {
           if (values.rows == 1) {  // a bias
             r.to_rows(values.block(0, at, 1, dim));
           } else {
             r.to_columns(values.row_range(at, dim));
           }
-          at += step;
+          at += rows.apart;
         }
         return Status();
       };
     };
-    const auto fused = c.qkv_by_group ? heads_from((group + 1) * dim, (group + 2) * dim)
-                                      : heads_from((c.heads + c.kv_heads) * dim, dim);
     for (const char* suffix : {"", "_bias"}) {
-      edits.add(std::string("attn_v") + suffix, block, heads_from(0, dim));
-      edits.add(std::string("attn_qkv") + suffix, block, fused);
+      edits.add(std::string("attn_v") + suffix, block, writer(false));
+      edits.add(std::string("attn_qkv") + suffix, block, writer(true));
     }
     edits.add("attn_o", block, [rotations, dim, group](View2<float> values) {
       int64_t at = 0;
@@ -65,7 +73,7 @@ void edit(const Model& model, const TransformStep& /*step*/, const TransformOpti
 extern const TransformKind kTransformKind_r2;
 const TransformKind kTransformKind_r2 = {
     .name = "r2",
-    .summary = "each value head is rotated",
+    .summary = "each value head is rotated; :learned",
     .check = check,
     .edit = edit,
 };
