@@ -19,7 +19,7 @@
 namespace coldpress {
 
 struct LearnOptions {
-  int iterations = 60;
+  int iterations = 150;
 };
 
 // F(R) of the rows of `vectors` (rows, n), of which none is zero.

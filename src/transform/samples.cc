@@ -13,10 +13,11 @@ namespace coldpress {
 namespace {
 
 constexpr int64_t kWindows = 8;
-constexpr int64_t kTokens = 12;       // of a window, at each norm
-constexpr int64_t kRows = 48;         // of the matrices that read a norm, in each block
-constexpr int64_t kValueTokens = 32;  // of a window, in each block
-constexpr int64_t kValueRows = 128;   // of attn_o, where it reads a head
+// Of the residual stream, at most: fewer fit the rotation to themselves (docs/pipelines.md).
+constexpr int64_t kResiduals = int64_t{1} << 15;
+constexpr int64_t kRows = 48;          // of the matrices that read a norm, in each block
+constexpr int64_t kValueTokens = 128;  // of a window, in each block
+constexpr int64_t kValueRows = 128;    // of attn_o, where it reads a head
 
 // Rows that are not zero, one after the other.
 class Vectors {
@@ -102,18 +103,19 @@ struct Found {
   std::vector<Vectors> values;
 };
 
-// One window through one block, with what its norms read on the way, and attention.
+// One window through one block, with what its norms read on the way (of `tokens` tokens), and
+// attention.
 Status run_block(const ModelConfig& config, const BlockWeights& weights, int block,
-                 const std::vector<Tap>& taps, StageRunner& runner, View2<float> residual,
-                 Found& found) {
+                 const std::vector<Tap>& taps, int64_t tokens, StageRunner& runner,
+                 View2<float> residual, Found& found) {
   MatrixF in;
   for (std::size_t stage = 0; stage <= taps.size(); ++stage) {
-    if (stage == 0) found.residual.add_some(residual, kTokens, nullptr);
+    if (stage == 0) found.residual.add_some(residual, tokens, nullptr);
     MatrixF out = stage < taps.size() ? MatrixF(residual.rows, taps[stage].width) : MatrixF();
     COLDPRESS_RETURN_IF_ERROR(
         runner.run(weights, block, static_cast<int>(stage), residual, in.view(), out.view()));
     if (stage == 0) add_values(config, weights, out.view(), found.values);
-    if (stage == 2) found.residual.add_some(residual, kTokens, nullptr);
+    if (stage == 2) found.residual.add_some(residual, tokens, nullptr);
     in = std::move(out);
   }
   return {};
@@ -137,6 +139,8 @@ Result<Samples> sample_model(const Model& model, const CalibrationWindows& windo
       COLDPRESS_RETURN_IF_ERROR(runners.front().embed(head, windows.window(w), rows(w)));
     }
   }
+  const int64_t norms = 2 * config.blocks;
+  const int64_t tokens = std::max<int64_t>(1, kResiduals / std::max<int64_t>(1, norms * count));
   Vectors all(config.hidden);
   Samples samples;
   for (int block = 0; block < config.blocks; ++block) {
@@ -149,7 +153,7 @@ Result<Samples> sample_model(const Model& model, const CalibrationWindows& windo
     std::vector<Status> done(static_cast<std::size_t>(count));
     pool.for_each(count, [&](int64_t w, int worker) {
       done[static_cast<std::size_t>(w)] =
-          run_block(config, weights, block, taps, runners[static_cast<std::size_t>(worker)],
+          run_block(config, weights, block, taps, tokens, runners[static_cast<std::size_t>(worker)],
                     rows(w), found[static_cast<std::size_t>(w)]);
     });
     for (const Status& status : done) COLDPRESS_RETURN_IF_ERROR(status);
