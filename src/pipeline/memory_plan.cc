@@ -14,6 +14,7 @@
 #include "io/json.h"
 #include "solver/strip.h"
 #include "solver/table.h"
+#include "transform/samples.h"
 
 namespace coldpress {
 namespace {
@@ -51,6 +52,7 @@ class Phases {
       if (t.action == TensorAction::kQuantise) quantised_[t.name] = &t;
     }
     activations_ = streamer(nullptr).activations;
+    if (any_is_learned(plan.recipe.transform)) add_learning();
     Phase embed{"the embeddings"};
     embed.spillable[kActivations] = activations_;
     embed.spillable[kWeights] = model.config().vocab * model.config().hidden * kF32;
@@ -101,6 +103,24 @@ class Phases {
     const int64_t strip = strips.empty() ? 0 : (strips.front().rows + 15) / 16 * 16 * linear.in;
     const auto copies = static_cast<int64_t>(memory.weights * static_cast<double>(w * kF32));
     return w + copies + (memory.weights > 0 ? 4 : 2) * scales + busy * memory.strips * strip * kF32;
+  }
+
+  // Rotations, before the run, all in main memory.
+  void add_learning() {
+    const ModelConfig& config = model_.config();
+    const SampleBytes bytes = sample_bytes(config, plan_.recipe.samples, plan_.recipe.seqlen);
+    const int64_t heads = config.tied_embeddings ? 1 : 2;
+    Phase phase{"learning rotations"};
+    phase.fixed = std::max(bytes.learning, heads * config.vocab * config.hidden * kF32);
+    for (int block = 0; block < config.blocks; ++block) {
+      const std::vector<Tap> taps = model_.taps(block);
+      int64_t weights = 0;
+      for (const Tap& tap : taps) {
+        for (const LinearRef& linear : tap.linears) weights += linear.out * linear.in;
+      }
+      phase.fixed = std::max(phase.fixed, weights * kF32 + forward(taps) + bytes.sampling);
+    }
+    add(std::move(phase));
   }
 
   void add_block(int block) {

@@ -28,7 +28,7 @@ activations = { bits = 8, symmetric = true }
 [grid]
 bits = 4
 [transform]
-steps = ["r1", "r2", "r3", "r4"]
+steps = ["r1:learned", "r2:learned", "r3", "r4"]
 activations = { bits = 4, symmetric = true, clip = 0.9 }
 kv = { bits = 4 }
 )"},
@@ -37,7 +37,7 @@ kv = { bits = 4 }
 bits = 2
 group = 64
 [transform]
-steps = ["r1", "r2", "r3", "r4"]
+steps = ["r1:learned", "r2:learned", "r3", "r4"]
 activations = { bits = 4, symmetric = true, clip = 0.9 }
 kv = { bits = 4 }
 )"},

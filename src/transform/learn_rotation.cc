@@ -13,6 +13,7 @@ namespace {
 
 constexpr double kP = 8;
 constexpr int64_t kShardRows = 512;
+constexpr int64_t kGradientRows = 96;
 
 // The value of one vector's term, and, in place of y = R v, its gradient over y. `weight`: 1 /
 // |v|^2 times what makes a flat vector count 1.
@@ -41,37 +42,36 @@ struct Evaluation {
   MatrixF gradient;  // (n, n)
 };
 
-// F and, if asked for, its gradient G = sum over v of dF/dy v^T.
+// F and, if asked for, its gradient G = sum over v of dF/dy v^T. `y`: scratch of the vectors'
+// shape.
 Evaluation evaluate(View2<const float> r, View2<const float> vectors, bool with_gradient,
-                    ThreadPool& pool) {
+                    View2<float> y, ThreadPool& pool) {
   const int64_t n = r.rows;
   const int64_t shards = (vectors.rows + kShardRows - 1) / kShardRows;
   const double flat = std::pow(static_cast<double>(n), 1 - 2 / kP);
   std::vector<double> values(static_cast<std::size_t>(shards));
-  std::vector<MatrixF> gradients(static_cast<std::size_t>(with_gradient ? shards : 0));
   pool.for_each(shards, [&](int64_t s, int) {
     const int64_t first = s * kShardRows;
     const auto v = vectors.row_range(first, std::min(kShardRows, vectors.rows - first));
-    MatrixF y(v.rows, n);
-    gemm(Trans::kNo, Trans::kYes, 1.0F, v, r, 0.0F, y.view());
+    const View2<float> of_shard = y.row_range(first, v.rows);
+    gemm(Trans::kNo, Trans::kYes, 1.0F, v, r, 0.0F, of_shard);
     for (int64_t i = 0; i < v.rows; ++i) {
       double squares = 0;
       for (int64_t j = 0; j < n; ++j) squares += static_cast<double>(v(i, j)) * v(i, j);
       const double weight = flat / squares / static_cast<double>(vectors.rows);
-      values[static_cast<std::size_t>(s)] += term(y.row(i), n, weight);
+      values[static_cast<std::size_t>(s)] += term(of_shard.row(i), n, weight);
     }
-    if (!with_gradient) return;
-    MatrixF& g = gradients[static_cast<std::size_t>(s)];
-    g = MatrixF(n, n);
-    gemm(Trans::kYes, Trans::kNo, 1.0F, y.view(), v, 0.0F, g.view());
   });
   Evaluation e;
   for (const double value : values) e.value += value;
   if (!with_gradient) return e;
   e.gradient = MatrixF(n, n);
-  for (const MatrixF& g : gradients) {
-    for (int64_t i = 0; i < g.size(); ++i) e.gradient.data()[i] += g.data()[i];
-  }
+  pool.for_each((n + kGradientRows - 1) / kGradientRows, [&](int64_t task, int) {
+    const int64_t first = task * kGradientRows;
+    const int64_t rows = std::min(kGradientRows, n - first);
+    gemm(Trans::kYes, Trans::kNo, 1.0F, y.block(0, first, y.rows, rows), vectors, 0.0F,
+         e.gradient.view().row_range(first, rows));
+  });
   return e;
 }
 
@@ -139,7 +139,8 @@ double norm_of(const MatrixF& a) {
 }  // namespace
 
 double flatness(View2<const float> r, View2<const float> vectors, ThreadPool& pool) {
-  return evaluate(r, vectors, false, pool).value;
+  MatrixF y(vectors.rows, vectors.cols);
+  return evaluate(r, vectors, false, y.view(), pool).value;
 }
 
 MatrixF learn_rotation(MatrixF start, View2<const float> vectors, const LearnOptions& options,
@@ -147,14 +148,15 @@ MatrixF learn_rotation(MatrixF start, View2<const float> vectors, const LearnOpt
   COLDPRESS_CHECK(start.rows() == start.cols() && vectors.cols == start.rows());
   MatrixF r = std::move(start);
   if (vectors.rows == 0) return r;
-  Evaluation at = evaluate(r.view(), vectors, true, pool);
+  MatrixF y(vectors.rows, vectors.cols);
+  Evaluation at = evaluate(r.view(), vectors, true, y.view(), pool);
   double share = 0.5;  // of the longest step that contracts
   for (int k = 0; k < options.iterations && share > 1e-4; ++k) {
     const MatrixF a = skew_part(at.gradient, r);
     const double norm = norm_of(a);
     if (!(norm > 0)) break;
     MatrixF next = cayley(r, a, share / norm);
-    Evaluation there = evaluate(next.view(), vectors, true, pool);
+    Evaluation there = evaluate(next.view(), vectors, true, y.view(), pool);
     if (there.value < at.value) {
       r = std::move(next);
       at = std::move(there);

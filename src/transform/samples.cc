@@ -23,6 +23,7 @@ constexpr int64_t kValueRows = 128;    // of attn_o, where it reads a head
 class Vectors {
  public:
   explicit Vectors(int64_t n) : n_(n) {}
+  void reserve(int64_t rows) { values_.reserve(static_cast<std::size_t>(rows * n_)); }
   void add(const float* row, const float* gains) {
     const std::size_t before = values_.size();
     bool is_zero = true;
@@ -121,7 +122,29 @@ Status run_block(const ModelConfig& config, const BlockWeights& weights, int blo
   return {};
 }
 
+int64_t tokens_at_norm(const ModelConfig& config, int64_t windows, int64_t length) {
+  const int64_t norms = 2 * config.blocks * windows;
+  return std::max<int64_t>(1, std::min(length, norms == 0 ? 0 : kResiduals / norms));
+}
+
+// Vectors of the residual stream, and rows.
+int64_t most_residuals(const ModelConfig& config, int64_t windows, int64_t tokens) {
+  return 2 * config.blocks * (windows * tokens + kRows);
+}
+
 }  // namespace
+
+SampleBytes sample_bytes(const ModelConfig& config, int64_t windows, int64_t length) {
+  const int64_t count = std::min(kWindows, windows);
+  const int64_t vectors =
+      config.hidden * most_residuals(config, count, tokens_at_norm(config, count, length));
+  const int64_t values = config.blocks * config.head_dim *
+                         (config.kv_heads * count * kValueTokens + config.heads * kValueRows);
+  const int64_t kept = vectors + values + count * length * config.hidden;
+  const int64_t squares = 6 * config.hidden * config.hidden;  // the rotation, its gradient, a step
+  const auto size = static_cast<int64_t>(sizeof(float));
+  return {size * kept, size * (kept + vectors + squares)};
+}
 
 Result<Samples> sample_model(const Model& model, const CalibrationWindows& windows,
                              ThreadPool& pool) {
@@ -139,9 +162,9 @@ Result<Samples> sample_model(const Model& model, const CalibrationWindows& windo
       COLDPRESS_RETURN_IF_ERROR(runners.front().embed(head, windows.window(w), rows(w)));
     }
   }
-  const int64_t norms = 2 * config.blocks;
-  const int64_t tokens = std::max<int64_t>(1, kResiduals / std::max<int64_t>(1, norms * count));
+  const int64_t tokens = tokens_at_norm(config, count, windows.length);
   Vectors all(config.hidden);
+  all.reserve(most_residuals(config, count, tokens));
   Samples samples;
   for (int block = 0; block < config.blocks; ++block) {
     COLDPRESS_ASSIGN_OR_RETURN(const BlockWeights weights, BlockWeights::load(model, block));

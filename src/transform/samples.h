@@ -1,6 +1,7 @@
 // What learned rotations should make flat.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 #include "base/status.h"
@@ -25,5 +26,12 @@ struct Samples {
 // same for any pool.
 Result<Samples> sample_model(const Model& model, const CalibrationWindows& windows,
                              ThreadPool& pool);
+
+// What that holds at most of `windows` windows of `length` tokens.
+struct SampleBytes {
+  int64_t sampling = 0;  // beside one block's weights and what its stages need
+  int64_t learning = 0;  // from the samples, then
+};
+SampleBytes sample_bytes(const ModelConfig& config, int64_t windows, int64_t length);
 
 }  // namespace coldpress

@@ -65,4 +65,11 @@ Result<bool> learned_setting(const TransformStep& step) {
   return invalid_argument("the setting is learned, or none for a random rotation");
 }
 
+bool any_is_learned(const TransformOptions& options) {
+  return std::ranges::any_of(options.steps, [](const TransformStep& step) {
+    const Result<bool> learned = learned_setting(step);
+    return learned.ok() && *learned;
+  });
+}
+
 }  // namespace coldpress

@@ -38,5 +38,6 @@ Json transforms_to_json(const TransformOptions& options);
 Result<double> number_setting(const TransformStep& step, double low, double high);
 // Whether a rotation is to be learned: the setting is "learned", or none for a random one.
 Result<bool> learned_setting(const TransformStep& step);
+bool any_is_learned(const TransformOptions& options);
 
 }  // namespace coldpress
