@@ -32,12 +32,12 @@ steps = ["r1:learned", "r2:learned", "r3", "r4"]
 activations = { bits = 4, symmetric = true, clip = 0.9 }
 kv = { bits = 4 }
 )"},
-    {"w2a4kv4-rotated", "2-bit weights in groups of 64, the rest of 4 bits, rotated", R"(
+    {"w2a4kv4-rotated", "2-bit weights in groups of 64, the rest as w4a4kv4-rotated", R"(
 [grid]
 bits = 2
 group = 64
 [transform]
-steps = ["r1", "r2", "r3", "r4"]
+steps = ["r1:learned", "r2:learned", "r3", "r4"]
 activations = { bits = 4, symmetric = true, clip = 0.9 }
 kv = { bits = 4 }
 )"},
