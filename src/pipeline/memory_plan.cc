@@ -105,6 +105,15 @@ class Phases {
     return w + copies + (memory.weights > 0 ? 4 : 2) * scales + busy * memory.strips * strip * kF32;
   }
 
+  // A block's linears in fp32.
+  static int64_t weights_of(const std::vector<Tap>& taps) {
+    int64_t weights = 0;
+    for (const Tap& tap : taps) {
+      for (const LinearRef& linear : tap.linears) weights += linear.out * linear.in;
+    }
+    return weights * kF32;
+  }
+
   // Rotations, before the run, all in main memory.
   void add_learning() {
     const ModelConfig& config = model_.config();
@@ -114,22 +123,14 @@ class Phases {
     phase.fixed = std::max(bytes.learning, heads * config.vocab * config.hidden * kF32);
     for (int block = 0; block < config.blocks; ++block) {
       const std::vector<Tap> taps = model_.taps(block);
-      int64_t weights = 0;
-      for (const Tap& tap : taps) {
-        for (const LinearRef& linear : tap.linears) weights += linear.out * linear.in;
-      }
-      phase.fixed = std::max(phase.fixed, weights * kF32 + forward(taps) + bytes.sampling);
+      phase.fixed = std::max(phase.fixed, weights_of(taps) + forward(taps) + bytes.sampling);
     }
     add(std::move(phase));
   }
 
   void add_block(int block) {
     const std::vector<Tap> taps = model_.taps(block);
-    int64_t weights = 0;
-    for (const Tap& tap : taps) {
-      for (const LinearRef& linear : tap.linears) weights += linear.out * linear.in;
-    }
-    weights *= streams() * kF32;
+    const int64_t weights = streams() * weights_of(taps);
     for (const Tap& tap : taps) {
       const StreamerBytes bytes = streamer(&tap);
       const std::string place = fmt::format("block {} {}", block, tap.name);
