@@ -25,6 +25,7 @@ struct StreamTimes {
 struct TapSums {
   Gram gram;
   Drift drift;  // of a source that runs the unquantised model beside the pressed one
+  std::vector<float> scales = {};  // that transforms divided the tap by, (n); empty: none
 };
 
 // A tap before its values are rounded to the model's activation bits, for transforms that scale it.

@@ -120,17 +120,28 @@ MatrixF Rotation::matrix() const {
   return m;
 }
 
-void Rotation::to_rows(View2<float> m) const {
+void Rotation::multiply_rows(View2<float> m, bool transposed) const {
   COLDPRESS_CHECK(m.cols == n_);
   for (int64_t first = 0; first < m.rows && !dense_.empty(); first += kGemmTile) {
     const View2<float> rows = m.row_range(first, std::min(kGemmTile, m.rows - first));
     MatrixF out(rows.rows, n_);
-    gemm(Trans::kNo, Trans::kYes, 1.0F, rows, dense_.view(), 0.0F, out.view());
+    gemm(Trans::kNo, transposed ? Trans::kNo : Trans::kYes, 1.0F, rows, dense_.view(), 0.0F,
+         out.view());
     for (int64_t i = 0; i < rows.rows; ++i) std::copy_n(out.row(i), n_, rows.row(i));
   }
   if (!dense_.empty()) return;
-  for (int64_t i = 0; i < m.rows; ++i) apply(m.row(i));
+  for (int64_t i = 0; i < m.rows; ++i) {
+    if (transposed) {
+      apply_transposed(m.row(i));
+    } else {
+      apply(m.row(i));
+    }
+  }
 }
+
+void Rotation::to_rows(View2<float> m) const { multiply_rows(m, false); }
+
+void Rotation::to_rows_back(View2<float> m) const { multiply_rows(m, true); }
 
 void Rotation::to_columns(View2<float> m) const {
   COLDPRESS_CHECK(m.rows == n_);

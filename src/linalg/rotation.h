@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/view.h"
@@ -29,15 +30,22 @@ class Rotation {
   MatrixF matrix() const;
   // Each row x of m (rows, n): x <- R x, so that m becomes m R^T.
   void to_rows(View2<float> m) const;
+  // Each row x of m (rows, n): x <- R^T x.
+  void to_rows_back(View2<float> m) const;
   // m (n, cols) <- R m.
   void to_columns(View2<float> m) const;
 
  private:
+  void multiply_rows(View2<float> m, bool transposed) const;
+
   int64_t n_ = 0;
   int64_t odd_ = 1;
   std::vector<float> signs_;   // empty: a dense one
   std::vector<double> inner_;  // (odd, odd); empty if odd is 1
   MatrixF dense_;              // of a dense one (n, n)
 };
+
+// Of consecutive channels, n() each, all of them: a block diagonal matrix. Empty: the identity.
+using RotationBlocks = std::vector<std::shared_ptr<const Rotation>>;
 
 }  // namespace coldpress

@@ -30,6 +30,7 @@
 #include "base/memory.h"
 #include "base/status.h"
 #include "base/view.h"
+#include "linalg/rotation.h"
 #include "model/config.h"
 #include "model/table.h"
 
@@ -90,6 +91,9 @@ struct Routes {
   std::vector<float> weights;
 };
 
+// What the head reads, beside the taps of blocks.
+inline constexpr char kHeadTap[] = "head";
+
 class Model {
  public:
   // `path`: a folder with config.json and *.safetensors (single or sharded with an index), or a
@@ -113,6 +117,10 @@ class Model {
   // The source's name of the tensor that plays `role` (model/table.h); nullopt if this model has
   // none (an absent bias, a tied output). `block` is ignored for roles of the whole model.
   virtual std::optional<std::string> role_tensor(std::string_view role, int block) const = 0;
+
+  // How the channels of a tap are rotated from those of the model that was opened, as each of its
+  // linears reads them; kHeadTap too. Empty: not.
+  virtual RotationBlocks tap_rotations(std::string_view /*tap*/, int /*block*/) const { return {}; }
 
   // Decodes a tensor to fp32; 1-D tensors become one row, a linear is (out, in) however the
   // source stores it, and 3-D tensors of experts are (experts * out, in). NaN and infinity are

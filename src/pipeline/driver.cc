@@ -42,7 +42,8 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
                            Comm* comm) {
   LocalComm alone;
   COLDPRESS_ASSIGN_OR_RETURN(const SolverMethod* method, find_solver(plan.recipe.method));
-  Run run{plan,
+  Run run{model,
+          plan,
           *method,
           hooks,
           pool,

@@ -17,7 +17,6 @@ namespace coldpress {
 inline constexpr int64_t kExpertsAtOnce = 8;
 
 // Where tensors outside the blocks are read: the head (tied embeddings included), embeddings alone.
-inline constexpr char kHeadTap[] = "head";
 inline constexpr char kEmbeddingTap[] = "embedding";
 
 enum class TensorAction { kQuantise, kCopy };

@@ -23,8 +23,18 @@
 namespace coldpress {
 namespace {
 
-void shrink(MatrixF& h, int64_t tokens, const Recipe& recipe) {
-  shrink_off_diagonal(h.view(), recipe.shrinkage.value_or(off_diagonal_share(h.rows(), tokens)));
+void shrink(Run& run, MatrixF& h, int64_t tokens, const TapBasis& basis) {
+  const double share = run.plan.recipe.shrinkage.value_or(off_diagonal_share(h.rows(), tokens));
+  shrink_off_diagonal(h.view(), share, basis, run.pool);
+}
+
+// Of a tap in errors.
+std::string name_of(const TapPlace& place) {
+  return place.block < 0 ? place.tap : fmt::format("block {} {}", place.block, place.tap);
+}
+
+TapBasis basis_of(const Run& run, const TapPlace& place, std::vector<float> scales) {
+  return {run.model.tap_rotations(place.tap, std::max(0, place.block)), std::move(scales)};
 }
 
 TensorReport report_of(const TapPlace& place, const Job& job, const SolvedLinear& solved) {
@@ -114,7 +124,7 @@ bool is_solved(const Run& run, const Tap& tap) {
                              [&](const LinearRef& linear) { return is_solved(run, linear); });
 }
 
-Status pose_tap(Run& run, const std::string& name, TapSums sums, double residual_scale,
+Status pose_tap(Run& run, const TapPlace& place, TapSums sums, double residual_scale,
                 const GramSource& grams, std::vector<Job>* jobs, TapProblem* problem) {
   std::vector<Job*> unsolved;
   std::vector<double> costs;
@@ -133,10 +143,10 @@ Status pose_tap(Run& run, const std::string& name, TapSums sums, double residual
   problem->shift = TargetShift(sums, residual_scale, run.pool);
   sums.drift = {};
   MatrixF h = sums.gram.normalised();
-  shrink(h, sums.gram.tokens(), run.plan.recipe);
   const int64_t tokens = sums.gram.tokens();
   sums.gram = {};
-  COLDPRESS_ASSIGN_OR_RETURN(problem->hessian, TapHessian::create(name, h.view()));
+  shrink(run, h, tokens, basis_of(run, place, std::move(sums.scales)));
+  COLDPRESS_ASSIGN_OR_RETURN(problem->hessian, TapHessian::create(name_of(place), h.view()));
   for (Job* job : unsolved) {
     if (job->owner != run.comm.rank()) continue;
     job->hessian = &*problem->hessian;
@@ -281,6 +291,7 @@ Status press_experts(Run& run, int block, const Tap& tap, TapSums sums, GramSour
     COLDPRESS_RETURN_IF_ERROR(give_sums(source.home(), every, &sums, run.comm));
   }
   const Gram& pooled = sums.gram;
+  const TapBasis basis = basis_of(run, {block, tap.name}, std::move(sums.scales));
   const auto is_known = [&](const std::vector<Job>& jobs) {
     return std::ranges::all_of(jobs, [&](const Job& job) { return is_solved(run, *job.linear); });
   };
@@ -304,11 +315,11 @@ Status press_experts(Run& run, int block, const Tap& tap, TapSums sums, GramSour
       if (owners[i] == run.comm.rank() && !is_known(of_expert)) {
         const Gram& own = grams[i];
         ExpertHessian expert = expert_hessian(own, pooled, own.n());
-        shrink(expert.h, expert.tokens, run.plan.recipe);
+        shrink(run, expert.h, expert.tokens, basis);
         COLDPRESS_ASSIGN_OR_RETURN(
-            TapHessian h,
-            TapHessian::create(fmt::format("block {} {} of expert {}", block, tap.name, first + i),
-                               expert.h.view()));
+            TapHessian h, TapHessian::create(
+                              fmt::format("{} of expert {}", name_of({block, tap.name}), first + i),
+                              expert.h.view()));
         hessians.push_back(std::move(h));
         for (Job& job : of_expert) {
           job.hessian = &hessians.back();
@@ -345,10 +356,11 @@ Status press_tap(Run& run, int block, const Tap& tap, TapSums sums, GramSource& 
     if (job) jobs.push_back(std::move(*job));
   }
   TapProblem problem;
-  COLDPRESS_RETURN_IF_ERROR(pose_tap(run, fmt::format("block {} {}", block, tap.name),
-                                     std::move(sums), run.residual_scale, grams, &jobs, &problem));
+  const TapPlace place{block, tap.name};
+  COLDPRESS_RETURN_IF_ERROR(
+      pose_tap(run, place, std::move(sums), run.residual_scale, grams, &jobs, &problem));
   // One by one: each fills the pool by itself or is small beside the others.
-  return press(run, run.method, {block, tap.name}, jobs);
+  return press(run, run.method, place, jobs);
 }
 
 }  // namespace coldpress

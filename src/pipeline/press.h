@@ -35,6 +35,7 @@ class Stopwatch {
 // Everything one run carries from tap to tap. With several ranks each carries all of it: a linear
 // is solved by its owner, which sends the result to the others.
 struct Run {
+  const Model& model;
   const Plan& plan;
   const SolverMethod& method;
   const DriverHooks& hooks;
@@ -87,9 +88,9 @@ struct TapProblem {
 
 // Chooses who solves the jobs, all of one tap that is not of experts, and poses those of this rank
 // that are not known against `problem`. `sums`: as `grams` gave them; they are large, and gone when
-// it returns; unless all jobs are known. `name`: of the tap, in errors. `residual_scale`: of what
-// its linears give, in the residual stream.
-Status pose_tap(Run& run, const std::string& name, TapSums sums, double residual_scale,
+// it returns; unless all jobs are known. `residual_scale`: of what its linears give, in the
+// residual stream.
+Status pose_tap(Run& run, const TapPlace& place, TapSums sums, double residual_scale,
                 const GramSource& grams, std::vector<Job>* jobs, TapProblem* problem);
 
 // Solves the jobs of this rank by `method`, those `side_by_side` together, and hands each result

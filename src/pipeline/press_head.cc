@@ -62,8 +62,9 @@ Status press_head(Run& run, const Model& model, GramSource& grams) {
     COLDPRESS_ASSIGN_OR_RETURN(sums, head_gram(model, grams));
   }
   TapProblem problem;
-  COLDPRESS_RETURN_IF_ERROR(pose_tap(run, kHeadTap, std::move(sums), 1, grams, &jobs, &problem));
-  return press(run, run.method, {-1, planned->tap}, jobs);
+  const TapPlace place{-1, planned->tap};
+  COLDPRESS_RETURN_IF_ERROR(pose_tap(run, place, std::move(sums), 1, grams, &jobs, &problem));
+  return press(run, run.method, place, jobs);
 }
 
 }  // namespace coldpress

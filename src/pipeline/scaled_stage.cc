@@ -246,7 +246,10 @@ Result<TapSums> run_scaled_stage(Run& run, const Model& model, StagePlace place,
   }
   if (!runs) return TapSums();
   grams.measure(!is_known);
-  return grams.close_tap(weights, block, stage, taps, scaling.total());
+  COLDPRESS_ASSIGN_OR_RETURN(TapSums sums,
+                             grams.close_tap(weights, block, stage, taps, scaling.total()));
+  sums.scales.assign(scaling.total().begin(), scaling.total().end());
+  return sums;
 }
 
 }  // namespace coldpress

@@ -53,7 +53,8 @@ TransformedModel::TransformedModel(const Model& source, const WeightEdits& edits
     : source_(source),
       config_(source.config()),
       tensors_(source.tensors()),
-      learners_(edits.learners()) {
+      learners_(edits.learners()),
+      tap_rotations_(edits.tap_rotations()) {
   config_.online = edits.online();
   const std::string table = *source.role_tensor("token_embd", 0);
   if (edits.is_untied()) {
@@ -108,6 +109,11 @@ const SourceTensor* TransformedModel::find(const std::string& name) const {
 std::optional<std::string> TransformedModel::role_tensor(std::string_view role, int block) const {
   if (role == "output" && !untied_head_.empty()) return untied_head_;
   return source_.role_tensor(role, block);
+}
+
+RotationBlocks TransformedModel::tap_rotations(std::string_view tap, int block) const {
+  const auto at = tap_rotations_.find({std::string(tap), block});
+  return at == tap_rotations_.end() ? RotationBlocks() : at->second;
 }
 
 Result<MatrixF> TransformedModel::load(const std::string& tensor_name, const Memory& memory) const {

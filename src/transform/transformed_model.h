@@ -37,6 +37,7 @@ class TransformedModel final : public Model {
   const SourceTensor* find(const std::string& name) const override;
   std::vector<Tap> taps(int block) const override { return source_.taps(block); }
   std::optional<std::string> role_tensor(std::string_view role, int block) const override;
+  RotationBlocks tap_rotations(std::string_view tap, int block) const override;
   using Model::load;
   Result<MatrixF> load(const std::string& tensor_name, const Memory& memory) const override;
 
@@ -65,6 +66,7 @@ class TransformedModel final : public Model {
   std::unordered_map<std::string, std::size_t> index_;
   std::unordered_map<std::string, Change> changes_;
   std::vector<WeightEdits::Learn> learners_;
+  WeightEdits::TapRotations tap_rotations_;
   std::unordered_map<std::string, MatrixF> replaced_;
   std::string untied_head_;  // empty: as the source has it
 };

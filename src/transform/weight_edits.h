@@ -13,6 +13,7 @@
 
 #include "base/status.h"
 #include "base/view.h"
+#include "linalg/rotation.h"
 #include "model/model.h"
 #include "parallel/thread_pool.h"
 #include "transform/samples.h"
@@ -33,6 +34,13 @@ class WeightEdits {
   void add_to_readers(std::string_view tap, int block, const Edit& edit);
   // Edits the matrices that read the tap and, as one row, their biases.
   void add_to_writers(std::string_view tap, int block, const Edit& matrix, const Edit& bias);
+  // Says how the channels of the tap are rotated by the edits; kHeadTap and 0 for the head's.
+  void rotate_tap(std::string_view tap, int block, RotationBlocks rotations) {
+    tap_rotations_[{std::string(tap), block}] = std::move(rotations);
+  }
+  using TapRotations = std::map<std::pair<std::string, int>, RotationBlocks>;
+  const TapRotations& tap_rotations() const { return tap_rotations_; }
+
   // True once for each norm and block: whether its gains are still to be folded.
   bool fold_first(std::string_view norm, int block) {
     return folded_.emplace(std::string(norm), block).second;
@@ -62,6 +70,7 @@ class WeightEdits {
   const Model& model_;
   std::map<std::string, std::vector<Edit>> edits_;
   std::vector<Learn> learners_;
+  TapRotations tap_rotations_;
   std::set<std::pair<std::string, int>> folded_;
   OnlineParts online_;
   bool untied_ = false;

@@ -58,17 +58,22 @@ TEST_P(HadamardOf, RowsAndColumnsAreMultiplied) {
   for (int64_t i = 0; i < columns.size(); ++i) columns.data()[i] = static_cast<float>(rng.normal());
   const MatrixF rows_before = rows.clone();
   const MatrixF columns_before = columns.clone();
+  MatrixF rows_back = rows.clone();
   r.to_rows(rows.view());
+  r.to_rows_back(rows_back.view());
   r.to_columns(columns.view());
   const double tolerance = 1e-6 * std::sqrt(static_cast<double>(n));
   for (int64_t i = 0; i < n; ++i) {
     double row = 0;
+    double row_back = 0;
     double column = 0;
     for (int64_t j = 0; j < n; ++j) {
+      row_back += m(j, i) * rows_before(2, j);
       row += m(i, j) * rows_before(2, j);
       column += m(i, j) * columns_before(j, 18);
     }
     EXPECT_NEAR(rows(2, i), row, tolerance);
+    EXPECT_NEAR(rows_back(2, i), row_back, tolerance);
     EXPECT_NEAR(columns(i, 18), column, tolerance);
   }
 }

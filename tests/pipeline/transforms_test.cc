@@ -6,7 +6,9 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "pipeline/driver.h"
 #include "tests/model/forward.h"
@@ -49,6 +51,8 @@ struct Outcome {
   double difference = 0;  // of logits, relative
   int replaced = 0;
   RunReport report;
+  std::vector<float> diagonal;  // of the Hessian of the first tap
+  std::vector<float> correlation;
 };
 
 class TransformedRun : public ::testing::TestWithParam<const char*> {
@@ -59,8 +63,10 @@ class TransformedRun : public ::testing::TestWithParam<const char*> {
     source_ = Model::open(folder).value();
   }
 
-  Outcome run(const std::string& steps, int bits = 8, LowBits activations = {}) {
+  Outcome run(const std::string& steps, int bits = 8, LowBits activations = {},
+              std::optional<double> shrinkage = {}) {
     Recipe recipe;
+    recipe.shrinkage = shrinkage;
     recipe.method = "rtn";
     recipe.grid.bits = bits;
     recipe.grid.group = 16;
@@ -92,6 +98,12 @@ class TransformedRun : public ::testing::TestWithParam<const char*> {
       EXPECT_TRUE(model->find(name)->is_edited) << name;
       model->replace(name, std::move(values));
       ++out.replaced;
+    };
+    hooks.inspect = [&](const LayerProblem& problem, const TensorReport& report) {
+      if (report.block != 0 || report.tap != "attn_in") return;
+      const View2<const float> c = problem.hessian->correlation();
+      out.correlation.assign(c.data, c.data + c.rows * c.cols);
+      out.diagonal.assign(problem.hessian->diagonal().begin(), problem.hessian->diagonal().end());
     };
     out.report = run_plan(*model, plan, windows, hooks, pool).value();
     const std::vector<int32_t> ids = {5, 9, 44, 3, 7, 101, 20, 31, 8, 77, 12};
@@ -130,6 +142,34 @@ TEST_P(TransformedRun, RoundedActivationsAreWhatGramsSee) {
   EXPECT_GT(rounded.difference, plain.difference);
   const Outcome smooth = run("smooth:0.5", 8, {8, true, 1.0F, 0});
   EXPECT_LT(smooth.difference, 0.06);
+}
+
+// Nothing but the diagonal is left of the source model's Hessian: a Hadamard rotation makes that
+// flat, and scales then cancel out of correlations.
+TEST_P(TransformedRun, HessiansOfRotatedTapsAreShrunkInTheSourcesBasis) {
+  TransformOptions rotated;
+  rotated.steps = parse_transform_steps("r1").value();
+  if (!TransformedModel::create(*source_, rotated, DType::kF32).ok()) GTEST_SKIP() << "no r1";
+  const Outcome plain = run("norms", 8, {}, 1.0);
+  const Outcome r1 = run("r1", 8, {}, 1.0);
+  const RotationBlocks rotations =
+      TransformedModel::create(*source_, rotated, DType::kF32).value()->tap_rotations("attn_in", 0);
+  ASSERT_EQ(rotations.size(), 1U);
+  const MatrixF r = rotations[0]->matrix();
+  for (int64_t i = 0; i < r.rows(); ++i) {
+    double expected = 0;
+    for (int64_t k = 0; k < r.cols(); ++k) {
+      expected +=
+          static_cast<double>(r(i, k)) * r(i, k) * plain.diagonal[static_cast<std::size_t>(k)];
+    }
+    EXPECT_NEAR(r1.diagonal[static_cast<std::size_t>(i)], expected, 1e-4 * expected);
+  }
+  const Outcome scaled = run("r1,smooth:0.5", 8, {}, 1.0);
+  ASSERT_EQ(scaled.correlation.size(), r1.correlation.size());
+  EXPECT_NE(scaled.diagonal, r1.diagonal);
+  for (std::size_t k = 0; k < r1.correlation.size(); ++k) {
+    EXPECT_NEAR(scaled.correlation[k], r1.correlation[k], 1e-4);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, TransformedRun,

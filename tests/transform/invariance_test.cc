@@ -109,6 +109,46 @@ TEST_P(Invariance, SoDoLearnedRotations) {
   }
 }
 
+// How a tap's inputs are rotated is how the columns of what reads it are.
+TEST_P(Invariance, ReadersAreRotatedAsTheirTapsSay) {
+  CalibrationWindows windows;
+  windows.length = static_cast<int64_t>(ids_.size());
+  windows.tokens = ids_;
+  ThreadPool pool(2);
+  for (const auto& [before, after] :
+       {std::pair("norms", "r1"), std::pair("norms", "r1:learned"), std::pair("", "r2"),
+        std::pair("", "r2:learned"), std::pair("", "r4")}) {
+    const auto rotated = TransformedModel::create(*model_, options_of(after), DType::kF32);
+    if (!rotated.ok()) continue;
+    const auto plain = TransformedModel::create(*model_, options_of(before), DType::kF32).value();
+    ASSERT_TRUE((*rotated)->learn(windows, pool).ok());
+    int found = 0;
+    for (const Tap& tap : plain->taps(1)) {
+      const RotationBlocks rotations = (*rotated)->tap_rotations(tap.name, 1);
+      EXPECT_TRUE(plain->tap_rotations(tap.name, 1).empty());
+      for (const LinearRef& linear : tap.linears) {
+        if (rotations.empty() || linear.expert > 0) continue;
+        ++found;
+        MatrixF w = plain->load(linear.tensor_name).value();
+        const MatrixF is = (*rotated)->load(linear.tensor_name).value();
+        int64_t first = 0;
+        for (const auto& r : rotations) {
+          r->to_rows(w.view().block(0, first, w.rows(), r->n()));
+          first += r->n();
+        }
+        EXPECT_EQ(first, linear.in);
+        double difference = 0;
+        for (int64_t i = 0; i < w.size(); ++i) {
+          difference =
+              std::max(difference, std::abs(static_cast<double>(w.data()[i]) - is.data()[i]));
+        }
+        EXPECT_LT(difference, 1e-5) << after << " " << linear.tensor_name;
+      }
+    }
+    EXPECT_GT(found, 0) << after;
+  }
+}
+
 TEST_P(Invariance, RotationsChangeTheWeights) {
   const auto transformed =
       TransformedModel::create(*model_, options_of("r2,r4"), DType::kF32).value();

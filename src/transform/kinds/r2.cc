@@ -1,6 +1,8 @@
 // R2 (2405.16406): each value head is rotated, and what the output projection reads of it back.
 // Attention mixes the values of tokens and leaves their channels alone.
+#include <cstddef>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "linalg/rotation.h"
@@ -65,6 +67,12 @@ void edit(const Model& model, const TransformStep& step, const TransformOptions&
       }
       return Status();
     });
+    RotationBlocks of_tap;
+    for (const Rotation& r : *rotations) {
+      // Those of the heads that share it. It is the vector's, which learning fills anew.
+      of_tap.insert(of_tap.end(), static_cast<std::size_t>(group), {rotations, &r});
+    }
+    edits.rotate_tap("attn_out", block, std::move(of_tap));
   }
 }
 

@@ -24,6 +24,7 @@ void edit(const Model& model, const TransformStep& /*step*/, const TransformOpti
       r->to_rows(values);
       return Status();
     });
+    edits.rotate_tap("ffn_mid", block, {r});
   }
 }
 
