@@ -117,9 +117,8 @@ Status GgufParts::commit() {
   for (std::size_t i = s.target.size(); i-- > 0;) {
     const Status moved = move_file(s.work[i], s.target[i]);
     if (moved.ok()) continue;
-    std::error_code ignored;
     for (std::size_t done = i + 1; done < s.target.size(); ++done) {
-      fs::remove(s.target[done], ignored);
+      remove_file(s.target[done]);
     }
     return moved;
   }

@@ -51,7 +51,7 @@ bool recover_output(const fs::path& given, const std::string& manifest) {
   if (fs::exists(out, error)) return true;
   const int64_t count = count_of_parts(out);
   if (count > 0 && fs::exists(split_path(out, 0, count), error)) return true;
-  for (int64_t i = 0; i < count; ++i) fs::remove(split_path(out, i, count), error);
+  for (int64_t i = 0; i < count; ++i) remove_file(split_path(out, i, count));
   return false;
 }
 

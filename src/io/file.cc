@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -132,7 +131,7 @@ struct AtomicFile::State {
 
   ~State() {
     if (fd >= 0) os::close(fd);
-    if (!committed) os::unlink(part.c_str());
+    if (!committed) remove_file(part);
   }
 };
 
@@ -321,6 +320,8 @@ Status read_pieces(const fs::path& path, Take take) {
 
 }  // namespace
 
+void remove_file(const fs::path& path) { os::remove(path.c_str()); }
+
 Result<std::string> hash_file(const fs::path& path) {
   Xxh3Stream hash;
   COLDPRESS_RETURN_IF_ERROR(
@@ -329,11 +330,11 @@ Result<std::string> hash_file(const fs::path& path) {
 }
 
 Result<uint64_t> free_bytes(const fs::path& folder) {
-  struct statvfs info = {};
-  if (::statvfs(folder.c_str(), &info) != 0) {
+  uint64_t bytes = 0;
+  if (os::free_space(folder.c_str(), &bytes) != 0) {
     return system_error("look for space in", folder, errno);
   }
-  return static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
+  return bytes;
 }
 
 Result<std::string> read_text_file(const fs::path& path) {

@@ -98,6 +98,9 @@ void remove_stale_parts(const std::filesystem::path& path);
 // "out/" and "out" are the same output.
 std::filesystem::path without_trailing_slash(std::filesystem::path path);
 
+// A file or an empty folder; one that cannot be removed stays.
+void remove_file(const std::filesystem::path& path);
+
 // XXH3-128 of the content (base/hash.h), read through a small buffer.
 Result<std::string> hash_file(const std::filesystem::path& path);
 // What a user without privileges may still write where `folder` is.

@@ -3,10 +3,13 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
+#include <string>
 
 namespace coldpress::os {
 namespace {
@@ -66,6 +69,24 @@ int rename(const char* from, const char* to) { return ::rename(from, to); }
 
 int make_folder(const char* path) { return ::mkdir(path, 0777); }
 
-int unlink(const char* path) { return ::unlink(path); }
+int remove(const char* path) { return ::remove(path); }
+
+int free_space(const char* folder, uint64_t* bytes) {
+  struct statvfs info = {};
+  if (again([&] { return ::statvfs(folder, &info); }) != 0) return -1;
+  *bytes = static_cast<uint64_t>(info.f_bavail) * info.f_frsize;
+  return 0;
+}
+
+int open_nameless(const char* folder) {
+  std::string name = std::string(folder) + "/.coldpress-XXXXXX";
+  const int fd = again([&] { return ::mkostemp(name.data(), O_CLOEXEC); });
+  if (fd >= 0) ::unlink(name.c_str());
+  return fd;
+}
+
+void* map_shared(int fd, std::size_t size) {
+  return ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
 
 }  // namespace coldpress::os

@@ -1,9 +1,7 @@
 #include "io/spill.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #ifdef __linux__
 #include <linux/magic.h>
@@ -11,11 +9,13 @@
 #endif
 
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <string>
 #include <system_error>
 #include <utility>
+
+#include "io/file.h"
+#include "io/os.h"
 
 namespace coldpress {
 namespace {
@@ -39,19 +39,12 @@ bool is_in_memory(const fs::path& folder) {
 }
 
 // An open file of `bytes` zeros without a name; -1 with errno set.
-int open_nameless(const fs::path& folder, std::size_t bytes) {
-  std::string name = (folder / ".coldpress-spill-XXXXXX").string();
-  const int fd = ::mkstemp(name.data());
+int open_zeros(const fs::path& folder, std::size_t bytes) {
+  const int fd = os::open_nameless(folder.c_str());
   if (fd < 0) return -1;
-  ::unlink(name.c_str());
-  int error = 0;
-#ifdef __linux__
-  if (::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) != 0) error = errno;
-  if (error == EOPNOTSUPP) error = 0;
-#endif
-  if (error == 0 && ::ftruncate(fd, static_cast<off_t>(bytes)) != 0) error = errno;
-  if (error == 0) return fd;
-  ::close(fd);
+  if (os::reserve(fd, bytes) == 0 && os::truncate(fd, bytes) == 0) return fd;
+  const int error = errno;
+  os::close(fd);
   errno = error;
   return -1;
 }
@@ -71,22 +64,22 @@ Result<SpillFolder> SpillFolder::open(const fs::path& folder, uint64_t bytes) {
                     "folder on a disk with --work-dir",
                     folder.string()));
   }
-  const fs::space_info space = fs::space(folder, error);
-  if (!error && space.available < bytes) {
+  const Result<uint64_t> free = free_bytes(folder);
+  if (free.ok() && *free < bytes) {
     return io_error(fmt::format(
         "{} bytes will be spilled into {}, where only {} are free; free some space or choose "
         "another --work-dir",
-        bytes, folder.string(), space.available));
+        bytes, folder.string(), *free));
   }
   return SpillFolder(folder);
 }
 
 Result<void*> SpillFolder::map(std::size_t bytes) const {
-  const int fd = open_nameless(folder_, bytes);
+  const int fd = open_zeros(folder_, bytes);
   if (fd < 0) return cannot(bytes, folder_, errno);
-  void* pages = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  void* pages = os::map_shared(fd, bytes);
   const int error = errno;
-  ::close(fd);
+  os::close(fd);
   if (pages == MAP_FAILED) return cannot(bytes, folder_, error);
   return pages;
 }

@@ -290,7 +290,10 @@ Result<Json> quantize_as_rank(QuantizeJob job, Comm& comm) {
   if (work == nullptr) return manifest;
   if (manifest.ok()) {
     remove_leftovers(job.out);  // of a killed process that was still ending when this one began
-    work->remove();
+    if (!work->remove() && job.notice) {
+      job.notice(
+          fmt::format("{} could not be removed; nothing needs it any more", work->path().string()));
+    }
   } else if (work->has_work()) {
     return Status(manifest.status().code(),
                   fmt::format("{}; the same command goes on from here ({})",

@@ -113,7 +113,7 @@ Status WorkFolder::begin(const Fingerprint& fingerprint) {
     if (name.starts_with(kActivations)) others.insert(name);
   }
   for (const std::string& name : others) {
-    if (!saved_ || path_ / name != activations(*saved_)) fs::remove(path_ / name, error);
+    if (!saved_ || path_ / name != activations(*saved_)) remove_file(path_ / name);
   }
   return {};
 }
@@ -134,8 +134,7 @@ Status WorkFolder::save(GramSource& grams, int block) {
   }));
   COLDPRESS_RETURN_IF_ERROR(file.append(hash.hex()));
   COLDPRESS_RETURN_IF_ERROR(file.commit());
-  std::error_code ignored;
-  if (saved_ && *saved_ != block) fs::remove(activations(*saved_), ignored);
+  if (saved_ && *saved_ != block) remove_file(activations(*saved_));
   saved_ = block;
   last_save_ = seconds_now();
   save_seconds_ = last_save_ - start;
@@ -164,27 +163,28 @@ Result<int> WorkFolder::restore(GramSource& grams, int known_blocks) {
     is_good = wanted == hash.hex();
   }
   if (!is_good) {
-    fs::remove(path, error);
+    remove_file(path);
     saved_.reset();
     return 0;
   }
   return *saved_ + 1;
 }
 
-void WorkFolder::remove() {
+bool WorkFolder::remove() {
   journal_.reset();
   std::error_code ignored;
   // The lock goes last, so that nobody takes what is half removed.
-  fs::remove(path_ / kJournal, ignored);
+  remove_file(path_ / kJournal);
   for (const fs::directory_entry& entry : fs::directory_iterator(path_, ignored)) {
     if (entry.path().filename().string().starts_with(kActivations)) {
-      fs::remove(entry.path(), ignored);
+      remove_file(entry.path());
     }
   }
-  fs::remove(path_ / kLock, ignored);
-  fs::remove(path_, ignored);  // unless there is something in it that is not ours
+  remove_file(path_ / kLock);
+  remove_file(path_);  // unless there is something in it that is not ours
   lock_.reset();
   saved_.reset();
+  return !fs::exists(path_, ignored);
 }
 
 }  // namespace coldpress

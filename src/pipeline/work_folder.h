@@ -54,8 +54,8 @@ class WorkFolder {
   // `known_blocks`: of how many blocks, from the first, the journal has every linear.
   Result<int> restore(GramSource& grams, int known_blocks);
 
-  // The output is complete: removes the folder.
-  void remove();
+  // The output is complete: removes the folder. Whether it is gone.
+  bool remove();
 
  private:
   explicit WorkFolder(std::filesystem::path path, const WorkFolderOptions& options);

@@ -6,8 +6,11 @@
 #include <cerrno>
 #include <filesystem>
 #include <string>
+#include <utility>
 
+#include "base/view.h"
 #include "io/json.h"
+#include "io/spill.h"
 #include "pipeline/quantize_model.h"
 #include "tests/cli/command.h"
 #include "tests/cli/tiny_job.h"
@@ -36,6 +39,8 @@ class Faults : public testing::Test {
     job.recipe.samples = 1;
     job.recipe.seqlen = 16;
     job.work = WorkFolderOptions{.save_spacing = 0};
+    notice_.clear();
+    job.notice = [this](const std::string& text) { notice_ = text; };
     return quantize_model(std::move(job)).status();
   }
 
@@ -68,6 +73,16 @@ class Faults : public testing::Test {
           EXPECT_TRUE(again.ok()) << status.message() << "\n" << again.message();
           EXPECT_TRUE(right == weights(out));
         }
+        if (call == Call::kRemove && fired) {
+          EXPECT_TRUE(status.ok()) << status.message();
+          const bool is_left = fs::exists(folder_ / (out + ".work"));
+          EXPECT_EQ(notice_.find(out + ".work could not") != std::string::npos, is_left) << notice_;
+          fs::remove_all(folder_ / out);
+          fs::remove((folder_ / out).string() + ".coldpress.json");
+          const Status again = quantize(out);  // what stayed is no hindrance, and goes
+          EXPECT_TRUE(again.ok()) << again.message();
+          EXPECT_TRUE(right == weights(out));
+        }
         // No work, nothing temporary.
         for (const std::string& name : folder_.names()) {
           EXPECT_TRUE(name.find(".part-") == std::string::npos && !name.ends_with(".work")) << name;
@@ -83,6 +98,7 @@ class Faults : public testing::Test {
   }
 
   TempFolder folder_;
+  std::string notice_;
 };
 
 TEST_F(Faults, OfOpening) { fail_each(Call::kOpen, EIO); }
@@ -92,6 +108,30 @@ TEST_F(Faults, OfCreating) { fail_each(Call::kCreate, ENOSPC); }
 TEST_F(Faults, OfWriting) { fail_each(Call::kWrite, ENOSPC); }
 TEST_F(Faults, OfFlushing) { fail_each(Call::kSync, EIO); }
 TEST_F(Faults, OfRenaming) { fail_each(Call::kRename, EIO); }
+TEST_F(Faults, OfRemoving) { fail_each(Call::kRemove, EPERM); }
+TEST_F(Faults, OfLookingForSpace) { fail_each(Call::kFreeSpace, EIO); }
+
+TEST_F(Faults, OfSpilling) {
+  const fs::path disk = fs::current_path() / "spill-faults";  // beside the tests: on a disk
+  fs::create_directory(disk);
+  const auto spill = SpillFolder::open(disk, 0);
+  ASSERT_TRUE(spill.ok()) << spill.status().message();
+  for (const auto& [call, error] :
+       {std::pair(Call::kCreate, EMFILE), std::pair(Call::kWrite, ENOSPC),
+        std::pair(Call::kMap, ENOMEM)}) {
+    int64_t n = 1;
+    for (;; ++n) {
+      fail_call(call, n, error);
+      const Status status = MatrixF::create(100, 100, *spill).status();
+      if (!has_failed()) break;
+      EXPECT_THAT(status.message(), HasSubstr(disk.string()));
+      EXPECT_THAT(status.message(), HasSubstr("--work-dir"));
+    }
+    EXPECT_GT(n, 1) << "no call of this kind is made";
+  }
+  EXPECT_TRUE(fs::is_empty(disk));
+  fs::remove(disk);
+}
 
 }  // namespace
 }  // namespace coldpress::test

@@ -75,7 +75,16 @@ int rename(const char* from, const char* to) {
   return fails(Call::kRename) ? -1 : real_os::rename(from, to);
 }
 int make_folder(const char* path) { return fails(Call::kCreate) ? -1 : real_os::make_folder(path); }
-int unlink(const char* path) { return real_os::unlink(path); }
+int remove(const char* path) { return fails(Call::kRemove) ? -1 : real_os::remove(path); }
+int free_space(const char* folder, uint64_t* bytes) {
+  return fails(Call::kFreeSpace) ? -1 : real_os::free_space(folder, bytes);
+}
+int open_nameless(const char* folder) {
+  return fails(Call::kCreate) ? -1 : real_os::open_nameless(folder);
+}
+void* map_shared(int fd, std::size_t size) {
+  return fails(Call::kMap) ? MAP_FAILED : real_os::map_shared(fd, size);
+}
 
 }  // namespace os
 }  // namespace coldpress

@@ -6,13 +6,15 @@
 namespace coldpress::test {
 
 enum class Call {
-  kOpen,  // of a file or folder that is there
-  kRead,  // read, pread
-  kMap,
-  kCreate,  // of a file or folder
+  kOpen,    // of a file or folder that is there
+  kRead,    // read, pread
+  kMap,     // map, map_shared
+  kCreate,  // of a file, a folder or a file without a name
   kWrite,   // pwrite, reserve, truncate
   kSync,
   kRename,
+  kRemove,
+  kFreeSpace,
 };
 
 // From now on the n-th call of this kind (from 1) fails with `error`, an errno; none with n = 0.

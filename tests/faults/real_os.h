@@ -20,6 +20,9 @@ void* map(int fd, std::size_t size);
 void unmap(void* data, std::size_t size);
 int rename(const char* from, const char* to);
 int make_folder(const char* path);
-int unlink(const char* path);
+int remove(const char* path);
+int free_space(const char* folder, uint64_t* bytes);
+int open_nameless(const char* folder);
+void* map_shared(int fd, std::size_t size);
 
 }  // namespace coldpress::real_os

@@ -70,10 +70,7 @@ class GgufSink final : public DenseSink {
   Status commit() override {
     COLDPRESS_RETURN_IF_ERROR(manifest_file_->commit());
     const Status done = writer_.commit();
-    if (!done.ok()) {
-      std::error_code ignored;
-      fs::remove(sidecar(), ignored);
-    }
+    if (!done.ok()) remove_file(sidecar());
     return done;
   }
 
