@@ -21,6 +21,7 @@
 #include "io/safetensors.h"
 #include "io/show_name.h"
 #include "model/model.h"
+#include "model/packed_parts.h"
 #include "model/packed_source.h"
 #include "model/parse_config.h"
 
@@ -45,12 +46,6 @@ bool all_finite(std::span<const float> values) {
     if (bad != 0) return false;
   }
   return true;
-}
-
-std::string shape_text(const std::vector<int64_t>& shape) {
-  constexpr std::size_t kMostDims = 8;
-  if (shape.size() > kMostDims) return fmt::format("of {} dimensions", shape.size());
-  return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
 Result<MatrixF> transposed(const MatrixF& m, const Memory& memory) {
@@ -312,8 +307,7 @@ Status SourceModel::validate_role(const RoleSpec& role, int64_t block, int64_t e
   if (transposed) std::swap(expected.front(), expected.back());
   if (tensor.shape != expected) {
     return corrupt(fmt::format("{}: tensor \"{}\" has shape {}, but the configuration implies {}",
-                               path_.string(), name, shape_text(tensor.shape),
-                               shape_text(expected)));
+                               path_.string(), name, dims_text(tensor.shape), dims_text(expected)));
   }
   Codec& codec = codecs_[it->second];
   codec.is_transposed = transposed;
@@ -394,7 +388,7 @@ Result<MatrixF> SourceModel::load(const std::string& tensor_name, const Memory& 
   if (tensor.shape.empty() || tensor.shape.size() > 3 || !codec.decodable) {
     return unsupported(fmt::format("{}: tensor {} ({} {}) cannot be decoded to a matrix",
                                    path_.string(), show_name(tensor_name), tensor.type,
-                                   shape_text(tensor.shape)));
+                                   dims_text(tensor.shape)));
   }
   // The readers have checked the shape against the bytes in the file, so this is bounded by them.
   int64_t rows = 1;

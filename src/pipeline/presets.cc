@@ -29,8 +29,8 @@ activations = { bits = 8, symmetric = true }
 bits = 4
 [transform]
 steps = ["r1:learned", "r2:learned", "r3", "r4"]
-activations = { bits = 4, symmetric = true, clip = 0.9 }
-kv = { bits = 4 }
+activations = { bits = 4, symmetric = true, clip = "search" }
+kv = { bits = 4, clip = "search" }
 )"},
     {"w2a4kv4-rotated", "2-bit weights in groups of 64, the rest as w4a4kv4-rotated", R"(
 [grid]
@@ -38,8 +38,8 @@ bits = 2
 group = 64
 [transform]
 steps = ["r1:learned", "r2:learned", "r3", "r4"]
-activations = { bits = 4, symmetric = true, clip = 0.9 }
-kv = { bits = 4 }
+activations = { bits = 4, symmetric = true, clip = "search" }
+kv = { bits = 4, clip = "search" }
 )"},
     {"w4a16-awq", "4-bit weights in groups of 64, scaled by AWQ", R"(
 [grid]

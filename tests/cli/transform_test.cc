@@ -117,6 +117,8 @@ TEST_F(Transforms, EvalRoundsActivationsAsAsked) {
   const double kv = perplexity("model", {"--kv-bits", "2"});
   EXPECT_NE(kv, plain);
   EXPECT_NE(perplexity("model", {"--kv-bits", "2", "--kv-group", "8"}), kv);
+  EXPECT_NE(perplexity("model", {"--kv-bits", "2", "--kv-clip", "0.8"}), kv);
+  EXPECT_NE(perplexity("model", {"--kv-bits", "2", "--kv-clip", "search"}), kv);
 }
 
 TEST_F(Transforms, TheManifestSaysWhatWasDone) {
