@@ -9,13 +9,6 @@
 
 namespace coldpress {
 
-double off_diagonal_share(int64_t n, int64_t tokens) {
-  constexpr double kMost = 0.5;
-  constexpr double kPerColumn = 10;
-  if (tokens <= 0) return kMost;
-  return std::min(kMost, kPerColumn * static_cast<double>(n) / static_cast<double>(tokens));
-}
-
 namespace {
 
 // m <- (M m)^T, M the rotation or its transpose, m symmetric or what that made of such a one: twice
@@ -37,6 +30,13 @@ void rotate_half(const Rotation& r, bool back, View2<float> m, ThreadPool& pool)
 }
 
 }  // namespace
+
+double off_diagonal_share(int64_t n, int64_t tokens) {
+  constexpr double kMost = 0.5;
+  constexpr double kPerColumn = 10;
+  if (tokens <= 0) return kMost;
+  return std::min(kMost, kPerColumn * static_cast<double>(n) / static_cast<double>(tokens));
+}
 
 void shrink_off_diagonal(View2<float> h, double share) {
   const auto kept = static_cast<float>(1 - share);
