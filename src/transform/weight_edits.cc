@@ -32,10 +32,20 @@ void WeightEdits::add(std::string_view role, int block, const Edit& edit) {
   for (const std::string& name : names_of(*spec, block)) edits_[name].push_back(edit);
 }
 
-void WeightEdits::add_to_readers(std::string_view tap, int block, const Edit& edit) {
+void WeightEdits::rotate_readers(std::string_view tap, int block, RotationBlocks rotations) {
+  const Edit edit = [rotations](View2<float> values) {
+    int64_t at = 0;
+    for (const auto& r : rotations) {
+      r->to_rows(values.block(0, at, values.rows, r->n()));
+      at += r->n();
+    }
+    return Status();
+  };
+  if (tap == kHeadTap) add("output", block, edit);
   for (const RoleSpec& role : model_.architecture().roles) {
     if (role.tap == tap) add(role.role, block, edit);
   }
+  tap_rotations_[{std::string(tap), block}] = std::move(rotations);
 }
 
 void WeightEdits::add_to_writers(std::string_view tap, int block, const Edit& matrix,

@@ -30,14 +30,11 @@ class WeightEdits {
 
   // Nothing if the block has no such tensor. `block` is ignored for roles of the whole model.
   void add(std::string_view role, int block, const Edit& edit);
-  // Edits the matrices that read the tap.
-  void add_to_readers(std::string_view tap, int block, const Edit& edit);
+  // The tap's channels are rotated: so are the columns of the matrices that read it, and the tap is
+  // known to be. kHeadTap, with block 0: the head, if it is no table of embeddings.
+  void rotate_readers(std::string_view tap, int block, RotationBlocks rotations);
   // Edits the matrices that read the tap and, as one row, their biases.
   void add_to_writers(std::string_view tap, int block, const Edit& matrix, const Edit& bias);
-  // Says how the channels of the tap are rotated by the edits; kHeadTap and 0 for the head's.
-  void rotate_tap(std::string_view tap, int block, RotationBlocks rotations) {
-    tap_rotations_[{std::string(tap), block}] = std::move(rotations);
-  }
   using TapRotations = std::map<std::pair<std::string, int>, RotationBlocks>;
   const TapRotations& tap_rotations() const { return tap_rotations_; }
 

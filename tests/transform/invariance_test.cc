@@ -59,6 +59,13 @@ class Invariance : public ::testing::TestWithParam<const char*> {
     return distance(logits(*model_), logits(**transformed));
   }
 
+  CalibrationWindows one_window() const {
+    CalibrationWindows windows;
+    windows.length = static_cast<int64_t>(ids_.size());
+    windows.tokens = ids_;
+    return windows;
+  }
+
   static double distance(const MatrixF& before, const MatrixF& after) {
     double largest = 0;
     double worst = 0;
@@ -90,9 +97,7 @@ TEST_P(Invariance, SoDoAllAtOnce) {
 }
 
 TEST_P(Invariance, SoDoLearnedRotations) {
-  CalibrationWindows windows;
-  windows.length = static_cast<int64_t>(ids_.size());
-  windows.tokens = ids_;
+  const CalibrationWindows windows = one_window();
   ThreadPool pool(2);
   for (const auto& [step, role] :
        {std::pair("r1:learned", "token_embd"), std::pair("r2:learned", "attn_o")}) {
@@ -111,9 +116,7 @@ TEST_P(Invariance, SoDoLearnedRotations) {
 
 // How a tap's inputs are rotated is how the columns of what reads it are.
 TEST_P(Invariance, ReadersAreRotatedAsTheirTapsSay) {
-  CalibrationWindows windows;
-  windows.length = static_cast<int64_t>(ids_.size());
-  windows.tokens = ids_;
+  const CalibrationWindows windows = one_window();
   ThreadPool pool(2);
   for (const auto& [before, after] :
        {std::pair("norms", "r1"), std::pair("norms", "r1:learned"), std::pair("", "r2"),

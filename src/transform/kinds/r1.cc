@@ -45,13 +45,9 @@ void edit(const Model& model, const TransformStep& step, const TransformOptions&
     return Status();
   };
   edits.add("token_embd", 0, rows);
-  edits.add("output", 0, rows);
-  edits.rotate_tap(kHeadTap, 0, {r});
+  edits.rotate_readers(kHeadTap, 0, {r});
   for (int block = 0; block < model.config().blocks; ++block) {
-    for (const char* tap : {"attn_in", "ffn_in"}) {
-      edits.add_to_readers(tap, block, rows);
-      edits.rotate_tap(tap, block, {r});
-    }
+    for (const char* tap : {"attn_in", "ffn_in"}) edits.rotate_readers(tap, block, {r});
     for (const char* tap : {"attn_out", "ffn_mid"}) edits.add_to_writers(tap, block, columns, rows);
   }
 }

@@ -58,21 +58,12 @@ void edit(const Model& model, const TransformStep& step, const TransformOptions&
       edits.add(std::string("attn_v") + suffix, block, writer(false));
       edits.add(std::string("attn_qkv") + suffix, block, writer(true));
     }
-    edits.add("attn_o", block, [rotations, dim, group](View2<float> values) {
-      int64_t at = 0;
-      for (const Rotation& r : *rotations) {
-        for (int64_t q = 0; q < group; ++q, at += dim) {
-          r.to_rows(values.block(0, at, values.rows, dim));
-        }
-      }
-      return Status();
-    });
     RotationBlocks of_tap;
     for (const Rotation& r : *rotations) {
       // Those of the heads that share it. It is the vector's, which learning fills anew.
       of_tap.insert(of_tap.end(), static_cast<std::size_t>(group), {rotations, &r});
     }
-    edits.rotate_tap("attn_out", block, std::move(of_tap));
+    edits.rotate_readers("attn_out", block, std::move(of_tap));
   }
 }
 

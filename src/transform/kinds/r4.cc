@@ -20,11 +20,7 @@ void edit(const Model& model, const TransformStep& /*step*/, const TransformOpti
     const bool narrow = c.experts > 0 && !c.has_experts(block);
     const auto r = std::make_shared<const Rotation>(
         Rotation::hadamard(narrow ? c.dense_ffn : c.ffn, options.seed));
-    edits.add_to_readers("ffn_mid", block, [r](View2<float> values) {
-      r->to_rows(values);
-      return Status();
-    });
-    edits.rotate_tap("ffn_mid", block, {r});
+    edits.rotate_readers("ffn_mid", block, {r});
   }
 }
 
