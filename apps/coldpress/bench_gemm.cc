@@ -72,9 +72,12 @@ double measure_strip_rate(int64_t n, ThreadPool& pool) {
 Status run_gemm(const Options& o) {
   ThreadPool pool(thread_count(o.threads));
   const double rate = measure_gemm_rate(pool);
-  Json report = {
-      {"threads", pool.threads()}, {"gemm_gflops", rate}, {"solver_products", Json::array()}};
-  std::string text = fmt::format("SGEMM, {} threads: {:.1f} GFLOP/s\n", pool.threads(), rate);
+  Json report = {{"threads", pool.threads()},
+                 {"kernels", blas_kernels()},
+                 {"gemm_gflops", rate},
+                 {"solver_products", Json::array()}};
+  std::string text = fmt::format("SGEMM, {} threads, OpenBLAS kernels for {}: {:.1f} GFLOP/s\n",
+                                 pool.threads(), blas_kernels(), rate);
   for (const int64_t n : {576, 1536, 4096}) {
     const double strips = measure_strip_rate(n, pool);
     report["solver_products"].push_back(

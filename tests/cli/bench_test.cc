@@ -129,10 +129,10 @@ TEST_F(BenchLayers, RefusesWhatCannotBe) {
                  {"none.safetensors"});
 }
 
-TEST(BenchGemm, PrintsARate) {
+TEST(BenchGemm, PrintsARateAndWhoseKernelsReachIt) {
   EXPECT_THAT(
       run_coldpress({"bench", "gemm"}).out,
-      ContainsRegex("SGEMM, [0-9]+ threads: [0-9.]+ GFLOP/s\n"
+      ContainsRegex("SGEMM, [0-9]+ threads, OpenBLAS kernels for \\w+: [0-9.]+ GFLOP/s\n"
                     "(solver product, [0-9]+ columns x 192 rows: [0-9.]+ GFLOP/s, [0-9]+ %\n){3}"));
 }
 
