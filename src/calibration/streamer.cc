@@ -128,6 +128,7 @@ CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWi
       comm_(comm != nullptr ? *comm : alone_),
       memory_(memory),
       hidden_(model.config().hidden),
+      residual_scale_(static_cast<float>(model.config().residual_scale)),
       widest_tap_(widest_tap(model)),
       scratch_(static_cast<std::size_t>(pool.threads())) {
   for (int w = 0; w < pool.threads(); ++w) runners_.emplace_back(model.config());
@@ -177,21 +178,20 @@ Status CalibrationStreamer::add_window(const Measure& measure, int64_t w, Scratc
   const View2<const float> rows(scratch.tap.data(), windows_.length * measure.slots, n);
   COLDPRESS_RETURN_IF_ERROR(fit(sums.gram, n, n, *memory_.scratch));
   syrk_lower(1.0F, rows, beta, sums.gram.view());
-  if (measure.drift) {
-    COLDPRESS_RETURN_IF_ERROR(fit(sums.input, n, n, *memory_.scratch));
-    subtract(scratch.tap.view(), scratch.source.view());
-    leave_out_sink(scratch.source.view());
-    gemm(Trans::kYes, Trans::kNo, 1.0F, scratch.source.view(), rows, beta, sums.input.view());
-  }
-  if (measure.residual_drift) {
+  if (!measure.drift) return {};
+  subtract(scratch.tap.view(), scratch.source.view());
+  View2<float> drift = scratch.source.view();
+  if (const View2<const float> stream_w = measure.stream_w; stream_w.data != nullptr) {
     const View2<float> source = source_->residual(w);
-    COLDPRESS_RETURN_IF_ERROR(fit(scratch.residual, source.rows, source.cols));
-    COLDPRESS_RETURN_IF_ERROR(fit(sums.residual, source.cols, n, *memory_.scratch));
-    std::copy_n(source.data, source.rows * source.cols, scratch.residual.data());
-    subtract(store_.residual(w), scratch.residual.view());
-    leave_out_sink(scratch.residual.view());
-    gemm(Trans::kYes, Trans::kNo, 1.0F, scratch.residual.view(), rows, beta, sums.residual.view());
+    COLDPRESS_RETURN_IF_ERROR(fit(scratch.stream, source.rows, source.cols));
+    std::copy_n(source.data, source.rows * source.cols, scratch.stream.data());
+    subtract(store_.residual(w), scratch.stream.view());
+    gemm(Trans::kNo, Trans::kYes, residual_scale_, drift, stream_w, 1.0F, scratch.stream.view());
+    drift = scratch.stream.view();
   }
+  leave_out_sink(drift);
+  COLDPRESS_RETURN_IF_ERROR(fit(sums.drift, drift.cols, n, *memory_.scratch));
+  gemm(Trans::kYes, Trans::kNo, 1.0F, drift, rows, beta, sums.drift.view());
   return {};
 }
 
@@ -203,13 +203,13 @@ Result<TapSums> CalibrationStreamer::start_sums(const Measure& measure) const {
   const int64_t rows = windows_.length * measure.slots;
   COLDPRESS_ASSIGN_OR_RETURN(sums.gram, Gram::create(n, memory));
   sums.gram.count(windows_.count() * rows);
+  sums.drift.is_of_stream = measure.stream_w.data != nullptr;
   for (std::size_t i = 0; i < sums.drift.halves.size() && measure.drift; ++i) {
     DriftHalf& half = sums.drift.halves[i];
     COLDPRESS_ASSIGN_OR_RETURN(half.gram, Gram::create(n, memory));
     half.gram.count((windows_.count() + (i == 0 ? 1 : 0)) / 2 * rows);
-    COLDPRESS_ASSIGN_OR_RETURN(half.input, MatrixD::create(n, n, memory));
-    if (!measure.residual_drift) continue;
-    COLDPRESS_ASSIGN_OR_RETURN(half.residual, MatrixD::create(hidden_, n, memory));
+    const int64_t outputs = measure.stream_w.data != nullptr ? hidden_ : n;
+    COLDPRESS_ASSIGN_OR_RETURN(half.drift, MatrixD::create(outputs, n, memory));
   }
   return sums;
 }
@@ -226,8 +226,7 @@ Status CalibrationStreamer::merge_turn(std::span<const std::array<ShardSums, 2>*
       add(0, half.gram);
       if (!sums->drift.is_measured()) break;
       add(at++, half.gram);
-      add(at++, half.input);
-      if (sums->drift.halves[0].residual.rows() > 0) add(at++, half.residual);
+      add(at++, half.drift);
     }
   }
   const int64_t first = last - std::ssize(turn) + 1;
@@ -321,7 +320,7 @@ Result<TapSums> CalibrationStreamer::run_stage(const BlockWeights& weights,
   Measure measure{0};
   bool routes = false;
   if (at_stage < taps.size()) {
-    measure = measure_of(taps[at_stage]);
+    measure = measure_of(taps[at_stage], weights);
     routes = taps[at_stage].by_expert && measure.slots == 1 && stage == 2;
   }
   if (routes) routes_.resize(static_cast<std::size_t>(share_.own_windows()));
@@ -389,13 +388,16 @@ Result<TapSums> CalibrationStreamer::close_tap(const BlockWeights& weights, int 
       return Status();
     };
   }
-  return sum_gram(measure_of(tap), fill, fill_source);
+  return sum_gram(measure_of(tap, weights), fill, fill_source);
 }
 
-CalibrationStreamer::Measure CalibrationStreamer::measure_of(const Tap& tap) const {
+CalibrationStreamer::Measure CalibrationStreamer::measure_of(const Tap& tap,
+                                                             const BlockWeights& weights) const {
   Measure measure{tap.width, tap.slots()};  // experts' slots are rows of their own
   measure.drift = source_.has_value() && !tap.by_expert;
-  measure.residual_drift = measure.drift && tap.adds_to_residual;
+  if (measure.drift && tap.adds_to_residual) {
+    measure.stream_w = weights.linear(tap.linears.front().role);
+  }
   return measure;
 }
 
@@ -522,16 +524,16 @@ StreamerBytes streamer_bytes(const Model& model, const Tap* tap, int64_t windows
                                                                             widest_tap(model)));
   if (tap == nullptr) return bytes;
   const bool drift = follow_source && !tap->by_expert;
-  const bool residual = drift && tap->adds_to_residual;
+  const bool of_stream = drift && tap->adds_to_residual;
   const int64_t n = tap->width / tap->slots();
   const int64_t busy =
       std::min<int64_t>(threads, (windows + kWindowsPerShard - 1) / kWindowsPerShard);
   // Of one half, or of all windows where drift is not measured.
-  const int64_t sum = n * n + (drift ? n * n : 0) + (residual ? hidden * n : 0);
+  const int64_t sum = n * n + (drift ? (of_stream ? hidden : n) * n : 0);
   const int64_t halves = drift ? std::min<int64_t>(2, windows) : 1;
   bytes.sums = f64 * (drift ? n * n + 2 * sum : sum);
   bytes.scratch = f32 * busy * halves * sum;
-  bytes.windows = f32 * busy * length * (streams * tap->width + (residual ? hidden : 0));
+  bytes.windows = f32 * busy * length * (streams * tap->width + (of_stream ? hidden : 0));
   return bytes;
 }
 

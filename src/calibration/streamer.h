@@ -78,14 +78,13 @@ class CalibrationStreamer final : public GramSource {
   // A shard's sums over its windows of one parity, or over all where drift is not measured.
   struct ShardSums {
     int64_t windows = 0;
-    MatrixF gram;      // (n, n), lower triangle
-    MatrixF input;     // as in Drift
-    MatrixF residual;  // as in Drift
+    MatrixF gram;   // (n, n), lower triangle
+    MatrixF drift;  // as in Drift
   };
   struct Scratch {
-    MatrixF tap;       // being written
-    MatrixF source;    // the unquantised model's, then its distance from the tap
-    MatrixF residual;  // distance of the residual streams
+    MatrixF tap;     // being written
+    MatrixF source;  // the unquantised model's, then its distance from the tap
+    MatrixF stream;  // distance of the residual streams with what W adds
     std::array<ShardSums, 2> sums;
   };
 
@@ -95,6 +94,7 @@ class CalibrationStreamer final : public GramSource {
   Comm& comm_;
   StreamerMemory memory_;
   int64_t hidden_;
+  float residual_scale_;
   int64_t widest_tap_;
   // Filled by embed(). From there on windows are counted among those of this rank.
   ShardShare share_;
@@ -114,7 +114,7 @@ class CalibrationStreamer final : public GramSource {
     int64_t width;
     int64_t slots = 1;
     bool drift = false;
-    bool residual_drift = false;
+    View2<const float> stream_w = {};  // W, where drift is that of the stream (hessian/drift.h)
   };
   // Computes window w's rows (length, width) into `tap`.
   using Fill = std::function<Status(StageRunner& runner, int64_t w, View2<float> tap)>;
@@ -133,7 +133,7 @@ class CalibrationStreamer final : public GramSource {
   Status run_window(StageRunner& runner, const BlockWeights& weights, int block, int stage,
                     int64_t previous_width, ActivationStore& store, int64_t w, bool rounded,
                     View2<float> tap);
-  Measure measure_of(const Tap& tap) const;
+  Measure measure_of(const Tap& tap, const BlockWeights& weights) const;
   Status create_store(ActivationStore& store);
   Status each_residual(const std::function<Status(View2<float>)>& visit);
   // row(values) for each input of the expert in one of this rank's shards, in order.

@@ -89,8 +89,7 @@ std::vector<SumPart> parts_of(TapSums* sums) {
   for (DriftHalf& half : sums->drift.halves) {
     if (!sums->drift.is_measured()) break;
     parts.push_back({half.gram.sum(), true});
-    parts.push_back({half.input.view()});
-    if (half.residual.rows() > 0) parts.push_back({half.residual.view()});
+    parts.push_back({half.drift.view()});
   }
   return parts;
 }

@@ -1,5 +1,5 @@
-// How far a tap's inputs have moved from those of the unquantised model, by the errors of what was
-// quantised before it (QEP, 2504.09629; GPTAQ, 2504.02692). Raw sums over tokens, as in
+// How far the pressed model has drifted from the unquantised one at a tap, by the errors of what
+// was quantised before it (QEP, 2504.09629; GPTAQ, 2504.02692). Raw sums over tokens, as in
 // hessian/gram.h; x is the unquantised model's input, x^ the input that the tap has now. Two sums,
 // over windows of even and of odd number, so that what one half tells can be tried on the other.
 #pragma once
@@ -13,16 +13,17 @@
 namespace coldpress {
 
 struct DriftHalf {
-  Gram gram;         // sum x^ x^^T
-  MatrixD input;     // (n, n): sum (x - x^) x^^T
-  MatrixD residual;  // (hidden, n): sum (r - r^) x^^T of the residual stream that the tap's linears
-                     // add to; empty: they add to none, or not linearly
+  Gram gram;      // sum x^ x^^T
+  MatrixD drift;  // sum d x^^T
 };
 
 struct Drift {
   std::array<DriftHalf, 2> halves;
+  // False: d = x - x^, (n, n). True, where the tap's one linear W adds s W x to the residual stream
+  // r: d = r + s W x - (r^ + s W x^), (hidden, n), how far the stream would be off with W as it is.
+  bool is_of_stream = false;
 
-  bool is_measured() const { return halves[0].input.rows() > 0; }
+  bool is_measured() const { return halves[0].drift.rows() > 0; }
 };
 
 }  // namespace coldpress

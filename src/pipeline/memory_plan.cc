@@ -156,17 +156,16 @@ class Phases {
   // Error propagation, then each linear.
   void add_tap(const Phase& with, const std::string& place, const Tap& tap, int64_t sums) {
     const int64_t h = tap.width * tap.width * kF32;
-    const int64_t residual =
-        tap.adds_to_residual ? model_.config().hidden * tap.width * kF32 : int64_t{0};
+    const int64_t drift_rows = tap.adds_to_residual ? model_.config().hidden : tap.width;
+    const int64_t shift = plan_.recipe.propagate ? drift_rows * tap.width * kF32 : 0;
     const int64_t strip = 4 * 192 * tap.width * kF32 * threads_;
     if (plan_.recipe.propagate) {
-      Phase shift = with;
-      shift.place = place + ", error propagation";
-      shift.spillable[kSums] = sums;
-      shift.fixed += std::max(4 * h, 2 * h + residual) + strip;
-      add(std::move(shift));
+      Phase pose = with;
+      pose.place = place + ", error propagation";
+      pose.spillable[kSums] = sums;
+      pose.fixed += std::max(4 * h, h + shift) + strip;
+      add(std::move(pose));
     }
-    const int64_t shift = plan_.recipe.propagate ? h + residual : 0;
     Phase solve = with;
     solve.place = place + ", solving";
     int64_t largest = 0;

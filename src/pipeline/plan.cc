@@ -268,9 +268,10 @@ Result<Plan> make_plan(const Model& model, const Recipe& recipe, int threads, ui
       const double gram = rows * tokens * static_cast<double>(width) * static_cast<double>(width);
       plan.gram_flops += gram;
       if (propagate && !tap.by_expert) {
-        plan.gram_flops += 2.0 * gram;
-        if (tap.adds_to_residual)
-          plan.gram_flops += 2.0 * tokens * static_cast<double>(width * config.hidden);
+        // The drift of inputs; or what the linear makes of it, and the drift of the stream.
+        plan.gram_flops += tap.adds_to_residual ? 4.0 * tokens * static_cast<double>(width) *
+                                                      static_cast<double>(config.hidden)
+                                                : 2.0 * gram;
       }
     }
     plan.forward_flops +=

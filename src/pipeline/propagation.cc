@@ -52,15 +52,15 @@ double per_token(const DriftHalf& half) { return 1.0 / static_cast<double>(half.
 // Adds what the regression of `a` is worth on `b`. `inverse`: (H_A + l I)^-1; `h`: H_B. Strip by
 // strip, as the matrices may be large.
 void try_on(const DriftHalf& a, const MatrixF& inverse, const DriftHalf& b, const MatrixF& h,
-            MatrixD DriftHalf::*drift, ThreadPool& pool, Trial& trial) {
-  const std::vector<StripRange> strips = cut_into_strips((a.*drift).rows());
+            ThreadPool& pool, Trial& trial) {
+  const std::vector<StripRange> strips = cut_into_strips(a.drift.rows());
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
     const StripRange range = strips[static_cast<std::size_t>(s)];
-    MatrixF of_strip = scaled(a.*drift, range, per_token(a));
+    MatrixF of_strip = scaled(a.drift, range, per_token(a));
     MatrixF t(of_strip.rows(), of_strip.cols());
     multiply(of_strip, inverse, t.view());
     multiply(t, h, of_strip.view());
-    const MatrixF wanted = scaled(b.*drift, range, per_token(b));
+    const MatrixF wanted = scaled(b.drift, range, per_token(b));
     for (int64_t i = 0; i < range.rows; ++i) {
       const auto row = static_cast<std::size_t>(range.row0 + i);
       trial.energy[row] += dot(of_strip.row(i), t.row(i), t.cols());
@@ -79,10 +79,10 @@ std::vector<double> best_shares(const Trial& trial) {
 }
 
 // The drift of all windows times the inverse; each row times its share and `factor`.
-MatrixF regression(const Drift& drift, MatrixD DriftHalf::*part, const std::vector<double>& shares,
-                   double factor, const MatrixF& inverse, ThreadPool& pool) {
-  const MatrixD& even = drift.halves[0].*part;
-  const MatrixD& odd = drift.halves[1].*part;
+MatrixF regression(const Drift& drift, const std::vector<double>& shares, double factor,
+                   const MatrixF& inverse, ThreadPool& pool) {
+  const MatrixD& even = drift.halves[0].drift;
+  const MatrixD& odd = drift.halves[1].drift;
   MatrixF out(even.rows(), even.cols());
   const std::vector<StripRange> strips = cut_into_strips(even.rows());
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
@@ -112,41 +112,37 @@ TargetShift::TargetShift(const TapSums& sums, double residual_scale, ThreadPool&
     inverses[at] = damped_inverse((at < 2 ? halves[at].gram : sums.gram).normalised());
   });
   if (!inverses[0] || !inverses[1] || !inverses[2]) return;
-  const int64_t residual_rows = halves[0].residual.rows();
-  Trial of_input(halves[0].input.rows());
-  Trial of_residual(residual_rows);
+  Trial trial(halves[0].drift.rows());
   for (const std::size_t a : {0U, 1U}) {
     const DriftHalf& other = halves[1 - a];
-    const MatrixF h = other.gram.normalised();
-    try_on(halves[a], *inverses[a], other, h, &DriftHalf::input, pool, of_input);
-    if (residual_rows > 0) {
-      try_on(halves[a], *inverses[a], other, h, &DriftHalf::residual, pool, of_residual);
-    }
+    try_on(halves[a], *inverses[a], other, other.gram.normalised(), pool, trial);
     inverses[a].reset();
   }
-  const MatrixF& inverse = *inverses[2];
-  const double factor = 1.0 / static_cast<double>(sums.gram.tokens());
-  input_shares_ = best_shares(of_input);
-  input_ = regression(sums.drift, &DriftHalf::input, input_shares_, factor, inverse, pool);
-  if (residual_rows == 0) return;
-  residual_ = regression(sums.drift, &DriftHalf::residual, best_shares(of_residual),
-                         factor / residual_scale, inverse, pool);
+  shares_ = best_shares(trial);
+  is_of_stream_ = sums.drift.is_of_stream;
+  const double factor =
+      1.0 / (static_cast<double>(sums.gram.tokens()) * (is_of_stream_ ? residual_scale : 1.0));
+  shift_ = regression(sums.drift, shares_, factor, *inverses[2], pool);
 }
 
 void TargetShift::apply(View2<float> w, ThreadPool& pool) const {
-  if (input_.rows() == 0) return;
+  if (shift_.rows() == 0) return;
   const std::vector<StripRange> strips = cut_into_strips(w.rows);
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
     const StripRange range = strips[static_cast<std::size_t>(s)];
     const View2<float> rows = w.row_range(range.row0, range.rows);
-    MatrixF moved(rows.rows, rows.cols);
-    gemm(Trans::kNo, Trans::kNo, 1.0F, rows, input_.view(), 0.0F, moved.view());
+    MatrixF moved;
+    View2<const float> add = shift_.view().row_range(0, 0);
+    if (is_of_stream_) {
+      add = shift_.view().row_range(range.row0, range.rows);
+    } else {
+      moved = MatrixF(rows.rows, rows.cols);
+      gemm(Trans::kNo, Trans::kNo, 1.0F, rows, shift_.view(), 0.0F, moved.view());
+      add = moved.view();
+    }
     for (int64_t i = 0; i < rows.rows; ++i) {
       float* row = rows.row(i);
-      for (int64_t j = 0; j < rows.cols; ++j) row[j] += moved(i, j);
-      if (residual_.rows() == 0) continue;
-      const float* add = residual_.row(range.row0 + i);
-      for (int64_t j = 0; j < rows.cols; ++j) row[j] += add[j];
+      for (int64_t j = 0; j < rows.cols; ++j) row[j] += add(i, j);
     }
   });
 }

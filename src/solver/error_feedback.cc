@@ -1,6 +1,7 @@
 #include "solver/error_feedback.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "linalg/blas.h"
 #include "solver/sweep.h"
@@ -13,7 +14,7 @@ constexpr int64_t kFeedbackBlock = 128;  // columns of one lazy update, which is
 constexpr int64_t kFeedbackInner = 16;   // columns that update each other at once
 }  // namespace
 
-MatrixF error_feedback(const Strip& strip, const GptqFactor& factor, View2<const uint8_t> free) {
+Feedback error_feedback(const Strip& strip, const GptqFactor& factor, View2<const uint8_t> free) {
   const int64_t n = strip.n();
   const int64_t lanes = strip.lanes();
   const View2<const float> u = factor.u.view();
@@ -67,7 +68,27 @@ MatrixF error_feedback(const Strip& strip, const GptqFactor& factor, View2<const
                         tb);
     }
   }
-  return q;
+  return {std::move(q), std::move(err)};
+}
+
+std::vector<double> estimated_errors(const Strip& strip, const GptqFactor& factor,
+                                     const Feedback& feedback) {
+  const std::vector<float>& d = strip.problem().hessian->d();
+  std::vector<double> f(static_cast<std::size_t>(strip.rows()));
+  for (int64_t k = 0; k < strip.n(); ++k) {
+    const int64_t j = factor.order[static_cast<std::size_t>(k)];
+    const double added = factor.added(d[static_cast<std::size_t>(j)]);
+    const float* err = feedback.err.row(k);
+    const float* w = strip.w().row(j);
+    const float* q = feedback.q.row(j);
+#pragma omp simd
+    for (int64_t i = 0; i < strip.rows(); ++i) {
+      const double whole = err[i];
+      const double e = w[i] - q[i];
+      f[static_cast<std::size_t>(i)] += whole * whole - added * e * e;
+    }
+  }
+  return f;
 }
 
 }  // namespace coldpress

@@ -1,5 +1,6 @@
 #include "solver/greedy.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "linalg/blas.h"
@@ -30,20 +31,17 @@ int64_t best_move(const Strip& strip, int64_t lane, Row* row) {
 #pragma omp simd
   for (int64_t j = 0; j < n; ++j) target[j] = q[j] + gradient[j];
   strip.project_row(lane, target, point);
-  // f changes by s^2 - 2 s g where entry j grows by s, since C_jj = 1.
-#pragma omp simd
+  // f changes by s^2 - 2 s g where entry j grows by s, since C_jj = 1. The least first, then where
+  // it is: both loops vectorise, one that keeps track of the place does not. NaN is never less.
+  float least = 0;
+#pragma omp simd reduction(min : least)
   for (int64_t j = 0; j < n; ++j) {
     const float step = point[j] - q[j];
     target[j] = step * step - 2.0F * step * gradient[j] + kSmallest * step * step;
+    least = target[j] < least ? target[j] : least;
   }
-  int64_t best = -1;
-  float least = 0;
-  for (int64_t j = 0; j < n; ++j) {
-    if (!(target[j] < least)) continue;
-    least = target[j];
-    best = j;
-  }
-  return best;
+  if (least == 0) return -1;
+  return std::find(target, target + n, least) - target;
 }
 
 }  // namespace

@@ -337,7 +337,7 @@ void feed_errors_back(const GptqFactor& factor, bool choose_scales, OutlierStrip
   const Strip given = strip->strip.clone();
   const float top = static_cast<float>(given.problem().grid->levels - 1);
   const auto run = [&](OutlierStrip* s) {
-    const MatrixF q = error_feedback(s->strip, factor, s->free.view());
+    const MatrixF q = error_feedback(s->strip, factor, s->free.view()).q;
     given.w_minus(q.view(), s->e.view());
   };
   run(strip);

@@ -34,8 +34,9 @@ void settle(Strip* strip, View2<float> q) {
 
 }  // namespace
 
-void polish(Strip* strip, View2<float> q, const PolishOptions& options) {
-  if (options.greedy_moves == 0 && options.sweeps == 0 && options.refit_rounds == 0) return;
+double polish(Strip* strip, View2<float> q, const PolishOptions& options) {
+  if (options.greedy_moves == 0 && options.sweeps == 0 && options.refit_rounds == 0) return 0;
+  double products = 0;
   const View2<const float> correlation = strip->problem().hessian->correlation();
   SweepScratch scratch;
   MatrixF e(strip->n(), strip->lanes());
@@ -43,18 +44,22 @@ void polish(Strip* strip, View2<float> q, const PolishOptions& options) {
   const auto take_point = [&] { strip->w_minus(e.view(), q); };
   const auto sweep = [&](int count) {
     for (int k = 0; k < count; ++k) {
+      ++products;
       if (coordinate_sweep(*strip, correlation, false, e.view(), &scratch) == 0) break;
     }
   };
   take_errors();
   // Single codes do not move on a grid with a book.
-  if (options.greedy_moves > 0 && strip->tuple() == 1)
+  if (options.greedy_moves > 0 && strip->tuple() == 1) {
     greedy_moves(*strip, correlation, options.greedy_moves, e.view());
+    ++products;
+  }
   sweep(options.sweeps);
   take_point();
-  if (options.refit_rounds == 0) return;
+  if (options.refit_rounds == 0) return products;
   MatrixF product(strip->n(), strip->lanes());
   const auto total = [&] {
+    ++products;
     const std::vector<double> f = strip->errors(e.view(), product.view());
     return std::accumulate(f.begin(), f.end(), 0.0);
   };
@@ -63,13 +68,16 @@ void polish(Strip* strip, View2<float> q, const PolishOptions& options) {
     settle(strip, q);
     take_errors();
   }
+  MatrixF c_w;
   double before = total();
   for (int round = 0; round < options.refit_rounds; ++round) {
     if (direct) {
-      refit_scales(strip, q);
+      products += c_w.rows() == 0 ? 1.5 : 0.5;
+      refit_scales(strip, q, &c_w);
       take_errors();
     } else {
       scale_sweep(strip, e.view());
+      ++products;
     }
     sweep(options.refit_sweeps);
     take_point();
@@ -78,6 +86,7 @@ void polish(Strip* strip, View2<float> q, const PolishOptions& options) {
     if (!(before - after > options.refit_gain * before)) break;
     before = after;
   }
+  return products;
 }
 
 }  // namespace coldpress

@@ -17,7 +17,7 @@ struct PolishOptions {
 };
 
 // q' (n, lanes) is a grid point; it and the strip's scales are improved in place. Never raises f
-// beyond rounding.
-void polish(Strip* strip, View2<float> q, const PolishOptions& options);
+// beyond rounding. Returns the products (n x n)(n x lanes) that it took, about.
+double polish(Strip* strip, View2<float> q, const PolishOptions& options);
 
 }  // namespace coldpress

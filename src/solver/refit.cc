@@ -84,7 +84,7 @@ void descend_in_type(const Strip& strip, int64_t lane, const std::vector<double>
 }  // namespace
 
 // u_g = q'_g / s_g;  A_gh = u_g^T C_gh u_h,  b_g = u_g^T (C w')_g.
-void refit_scales(Strip* strip, View2<float> q) {
+void refit_scales(Strip* strip, View2<float> q, MatrixF* c_w) {
   const View2<const float> c = strip->problem().hessian->correlation();
   const int64_t n = strip->n();
   const int64_t lanes = strip->lanes();
@@ -98,9 +98,14 @@ void refit_scales(Strip* strip, View2<float> q) {
     for (int64_t i = 0; i < lanes; ++i) u(j, i) = q(j, i) * inverse[i];
   }
   MatrixF b(groups, lanes);
-  gemm(Trans::kNo, Trans::kNo, 1.0F, c, strip->w(), 0.0F, product.view());
+  MatrixF own;
+  if (c_w == nullptr) c_w = &own;
+  if (c_w->rows() == 0) {
+    *c_w = MatrixF(n, lanes);
+    gemm(Trans::kNo, Trans::kNo, 1.0F, c, strip->w(), 0.0F, c_w->view());
+  }
   for (int64_t g = 0; g < groups; ++g) {
-    add_dots(u.view().row_range(g * group, group), product.view().row_range(g * group, group),
+    add_dots(u.view().row_range(g * group, group), c_w->view().row_range(g * group, group),
              b.row(g));
   }
   MatrixF a(groups * groups, lanes);  // row g * groups + h, h <= g

@@ -12,8 +12,9 @@ namespace coldpress {
 // in a narrower type, those of descent from the best over one scale at a time. A row whose system
 // is singular, or whose solution strays beyond a factor of 4 or is no better, keeps its scales,
 // each rounded to its type. Where the scales were storable, never raises f beyond rounding. Cost:
-// two products (n x n)(n x lanes).
-void refit_scales(Strip* strip, View2<float> q);
+// a product (n x n)(n x lanes), and another for C w' (n, lanes), which a caller may keep from call
+// to call: an empty matrix is filled.
+void refit_scales(Strip* strip, View2<float> q, MatrixF* c_w = nullptr);
 
 // The same for the plain distance |t - q'|^2, per group and without cross terms: ADMM's own
 // projection with the scales free. Each scale moves by at most 10 %. t, q (n, lanes).

@@ -95,15 +95,14 @@ GptqFactor TapHessian::make_gptq_factor(int64_t unit) const {
   });
   // C + damping / d^2 is H + damping mean(H) in our frame. U^T U = A^-1 with U upper comes from the
   // Cholesky factor L of A in reversed order: U = (J L J)^-1, J the reversal.
-  for (double damping = 0.01; damping <= 1.0; damping *= 10) {
+  for (gptq.damping = 0.01; gptq.damping <= 1.0; gptq.damping *= 10) {
     MatrixF a(size, size);
     for (int64_t i = 0; i < size; ++i) {
       const int64_t ci = gptq.order[static_cast<std::size_t>(size - 1 - i)];
       for (int64_t j = 0; j <= i; ++j) {
         a(i, j) = correlation_(ci, gptq.order[static_cast<std::size_t>(size - 1 - j)]);
       }
-      const float dc = d_[static_cast<std::size_t>(ci)];
-      if (dc > 0) a(i, i) += std::min(1e12F, static_cast<float>(damping / dc / dc));
+      a(i, i) += gptq.added(d_[static_cast<std::size_t>(ci)]);
     }
     if (!cholesky_lower(a.view()) || !invert_lower(a.view())) continue;
     std::reverse(a.data(), a.data() + a.size());  // J L J, in place: L may be large
@@ -114,7 +113,6 @@ GptqFactor TapHessian::make_gptq_factor(int64_t unit) const {
     }
     if (!finite) continue;
     gptq.u = std::move(a);
-    gptq.damping = damping;
     break;
   }
   return gptq;

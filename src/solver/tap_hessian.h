@@ -9,6 +9,7 @@
 // Factor and spectrum are made on first use, once, whichever thread asks first.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -30,6 +31,11 @@ struct GptqFactor {
   std::vector<int64_t> order;  // order[k]: the column that is solved k-th
   MatrixF u;                   // (n, n) upper triangular, in solving order
   double damping = 0;          // fraction of mean diag(H) that was added; 0.01 unless it failed
+
+  // What that is on C's diagonal, in a column of this d.
+  float added(float d) const {
+    return d > 0 ? std::min(1e12F, static_cast<float>(damping / d / d)) : 0;
+  }
 };
 
 class TapHessian {

@@ -50,6 +50,28 @@ MatrixF drift_of(const MatrixF& a, const MatrixF& b) {
   return d;
 }
 
+// a w^T
+MatrixF times_transposed(const MatrixF& a, View2<const float> w) {
+  MatrixF product(a.rows(), w.rows);
+  for (int64_t t = 0; t < a.rows(); ++t) {
+    for (int64_t i = 0; i < w.rows; ++i) {
+      double y = 0;
+      for (int64_t j = 0; j < w.cols; ++j) {
+        y += static_cast<double>(a(t, j)) * static_cast<double>(w(i, j));
+      }
+      product(t, i) = static_cast<float>(y);
+    }
+  }
+  return product;
+}
+
+// a + scale b
+MatrixF sum_of(const MatrixF& a, const MatrixF& b, float scale) {
+  MatrixF sum = a.clone();
+  for (int64_t i = 0; i < sum.size(); ++i) sum.data()[i] += scale * b.data()[i];
+  return sum;
+}
+
 void expect_close(const MatrixD& got, const MatrixD& want) {
   ASSERT_EQ(got.rows(), want.rows());
   ASSERT_EQ(got.cols(), want.cols());
@@ -117,8 +139,13 @@ TEST(Streamer, RestoresWhatItSaved) {
   EXPECT_TRUE(bytes_of(other) == saved);
 }
 
-TEST(Drift, IsTheDistanceFromTheUnquantisedModelByHalvesWithoutFirstTokens) {
-  const std::string path = test::tiny("llama");
+class Drift : public testing::TestWithParam<const char*> {};
+
+// Granite multiplies what it adds to the residual stream.
+INSTANTIATE_TEST_SUITE_P(Families, Drift, testing::Values("llama", "granite"));
+
+TEST_P(Drift, IsTheDistanceFromTheUnquantisedModelByHalvesWithoutFirstTokens) {
+  const std::string path = test::tiny(GetParam());
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is absent";
   const std::unique_ptr<Model> model = Model::open(path).value();
   const CalibrationWindows windows = random_windows(11, 32);
@@ -148,24 +175,28 @@ TEST(Drift, IsTheDistanceFromTheUnquantisedModelByHalvesWithoutFirstTokens) {
     const Tap& tap = taps[static_cast<std::size_t>(stage)];
     const TapSums sums = streamer.run_stage(weights, &source, 0, stage, taps).value();
     const bool adds = stage == 1 || stage == 3;
-    std::array<MatrixD, 2> input = {MatrixD(tap.width, tap.width), MatrixD(tap.width, tap.width)};
-    std::array<MatrixD, 2> residual = {MatrixD(model->config().hidden, tap.width),
-                                       MatrixD(model->config().hidden, tap.width)};
+    const int64_t rows = adds ? model->config().hidden : tap.width;
+    std::array<MatrixD, 2> drift = {MatrixD(rows, tap.width), MatrixD(rows, tap.width)};
     for (std::size_t w = 0; w < states.size(); ++w) {
       auto& [pressed, original] = states[w];
       pressed = next(runner, weights, stage, tap.width, std::move(pressed));
       original = next(runner, source, stage, tap.width, std::move(original));
-      add_product(drift_of(original.tap, pressed.tap), pressed.tap, input[w % 2]);
-      add_product(drift_of(original.residual, pressed.residual), pressed.tap, residual[w % 2]);
+      MatrixF d = drift_of(original.tap, pressed.tap);
+      if (adds) {
+        const std::string& role = tap.linears.front().role;
+        const auto scale = static_cast<float>(model->config().residual_scale);
+        d = sum_of(drift_of(original.residual, pressed.residual),
+                   times_transposed(d, weights.linear(role)), scale);
+      }
+      add_product(d, pressed.tap, drift[w % 2]);
     }
     ASSERT_TRUE(sums.drift.is_measured());
     for (std::size_t half = 0; half < 2; ++half) {
       const DriftHalf& got = sums.drift.halves[half];
       EXPECT_EQ(got.gram.tokens(), (half == 0 ? 6 : 5) * 32);
-      if (stage > 0) expect_close(got.input, input[half]);
-      if (stage == 3) expect_close(got.residual, residual[half]);
-      EXPECT_EQ(got.residual.rows() > 0, adds);
+      if (stage > 0) expect_close(got.drift, drift[half]);
     }
+    EXPECT_EQ(sums.drift.is_of_stream, adds);
     EXPECT_EQ(sums.gram.tokens(), 11 * 32);
   }
 }
@@ -202,7 +233,7 @@ Synthetic synthetic(int64_t tokens, float predictable, float noise, uint64_t see
   for (std::size_t half = 0; half < 2; ++half) {
     DriftHalf& h = s.sums.drift.halves[half];
     h.gram = Gram(kInputs);
-    h.input = MatrixD(kInputs, kInputs);
+    h.drift = MatrixD(kInputs, kInputs);
     MatrixF seen(tokens / 2, kInputs);
     MatrixF moved(tokens / 2, kInputs);
     const auto first = static_cast<int64_t>(half) * (tokens / 2);
@@ -214,7 +245,7 @@ Synthetic synthetic(int64_t tokens, float predictable, float noise, uint64_t see
     for (int64_t i = 0; i < gram.size(); ++i) lower.data()[i] = static_cast<float>(gram.data()[i]);
     h.gram.add(lower.view(), tokens / 2);
     s.sums.gram.add(lower.view(), tokens / 2);
-    add_product(moved, seen, h.input);
+    add_product(moved, seen, h.drift);
   }
   return s;
 }
@@ -243,7 +274,7 @@ TEST(TargetShift, MakesGoodWhatInputsTellOfTheDrift) {
   MatrixF shifted = w.clone();
   ThreadPool pool(2);
   const TargetShift shift(s.sums, 1, pool);
-  EXPECT_GT(std::ranges::min(shift.input_shares()), 0.95);
+  EXPECT_GT(std::ranges::min(shift.shares()), 0.95);
   shift.apply(shifted.view(), pool);
   // What is left is the noise: 0.01^2 of 24 x 0.05^2 + 0.01^2, and the damping's share.
   EXPECT_LT(output_error(w, shifted, other), 0.01 * output_error(w, w, other));
@@ -257,7 +288,7 @@ TEST(TargetShift, LeavesWeightsAloneWhereDriftIsNoise) {
   MatrixF shifted = w.clone();
   ThreadPool pool(1);
   const TargetShift shift(s.sums, 1, pool);
-  const std::vector<double>& shares = shift.input_shares();
+  const std::vector<double>& shares = shift.shares();
   EXPECT_LT(std::ranges::max(shares), 0.6);
   EXPECT_LT(std::accumulate(shares.begin(), shares.end(), 0.0) / kInputs, 0.15);
   shift.apply(shifted.view(), pool);
@@ -270,13 +301,13 @@ TEST(TargetShift, EachChannelHasItsOwnShare) {
   const Synthetic noise = synthetic(400, 0, 1, 1);  // the same x^
   for (std::size_t half = 0; half < 2; ++half) {
     for (int64_t j = 0; j < kInputs; ++j) {
-      s.sums.drift.halves[half].input(1, j) = noise.sums.drift.halves[half].input(1, j);
+      s.sums.drift.halves[half].drift(1, j) = noise.sums.drift.halves[half].drift(1, j);
     }
   }
   ThreadPool pool(1);
   const TargetShift shift(s.sums, 1, pool);
-  EXPECT_GT(shift.input_shares()[0], 0.95);
-  EXPECT_LT(shift.input_shares()[1], 0.4);
+  EXPECT_GT(shift.shares()[0], 0.95);
+  EXPECT_LT(shift.shares()[1], 0.4);
 }
 
 TEST(TargetShift, DoesNothingWithoutDrift) {
@@ -290,19 +321,19 @@ TEST(TargetShift, DoesNothingWithoutDrift) {
   EXPECT_EQ(0, std::memcmp(w.data(), shifted.data(), static_cast<std::size_t>(w.size()) * 4));
 }
 
-// r - r^ of the stream is asked of the linear by itself, over the block's own factor.
+// The stream's drift is asked of the linear by itself, over the block's own factor.
 TEST(TargetShift, AddsTheStreamsDriftOverItsScale) {
   Synthetic s = synthetic(4000, 0, 0, 6);
   Rng rng(8);
   const MatrixF map = random_matrix(5, kInputs, rng);
+  s.sums.drift.is_of_stream = true;
   for (DriftHalf& half : s.sums.drift.halves) {
-    half.residual = MatrixD(5, kInputs);
+    half.drift = MatrixD(5, kInputs);
     const View2<const double> gram = half.gram.sum();
     for (int64_t i = 0; i < 5; ++i) {
       for (int64_t j = 0; j < kInputs; ++j) {
         for (int64_t k = 0; k < kInputs; ++k) {
-          half.residual(i, j) +=
-              static_cast<double>(map(i, k)) * gram(std::max(j, k), std::min(j, k));
+          half.drift(i, j) += static_cast<double>(map(i, k)) * gram(std::max(j, k), std::min(j, k));
         }
       }
     }

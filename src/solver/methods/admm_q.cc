@@ -251,6 +251,7 @@ struct Search {
   // Per strip and row: the trials in order of their error under error feedback.
   std::vector<std::vector<std::vector<std::size_t>>> ranking;
   std::vector<double> feedback;  // f of each strip by error feedback on the given grid
+  std::vector<double> products;  // beside ADMM's own, of each strip: (n x n)(n x rows), about
   Outcome outcome;
 };
 
@@ -283,18 +284,36 @@ void judge_trials(Search* search) {
   const std::span<const Trial> trials = trials_of(*search);
   search->ranking.resize(search->best.size());
   search->feedback.resize(search->best.size());
+  search->products.resize(search->best.size());
   search->pool.for_each(static_cast<int64_t>(search->best.size()), [&](int64_t s, int) {
     Best& best = search->best[static_cast<std::size_t>(s)];
     const Strip given(search->problem, best.range.row0, best.range.rows);
     const auto rows = static_cast<std::size_t>(given.rows());
     std::vector<std::vector<double>> error;
+    std::vector<std::size_t> pick(rows);  // each row's best trial so far, and its points
+    MatrixF points;
     for (std::size_t t = 0; t < trials.size() && search->factor != nullptr; ++t) {
       const Strip trial = strip_on_trials(given, trials, std::vector<std::size_t>(rows, t), 1.0F);
-      error.push_back(best.merge(trial, error_feedback(trial, *search->factor).view()));
+      Feedback tried = error_feedback(trial, *search->factor);
+      error.push_back(estimated_errors(trial, *search->factor, tried));
+      tried.err = MatrixF();
+      if (t == 0) {
+        for (const double f : best.merge(trial, tried.q.view())) {
+          search->feedback[static_cast<std::size_t>(s)] += f;
+        }
+        points = std::move(tried.q);
+        continue;
+      }
+      for (std::size_t i = 0; i < rows; ++i) {
+        if (!(error[t][i] < error[pick[i]][i])) continue;
+        pick[i] = t;
+        const auto lane = static_cast<int64_t>(i);
+        for (int64_t j = 0; j < given.n(); ++j) points(j, lane) = tried.q(j, lane);
+      }
     }
-    for (const double f : error.empty() ? std::vector<double>() : error.front()) {
-      search->feedback[static_cast<std::size_t>(s)] += f;
-    }
+    if (error.size() > 1) best.merge(strip_on_trials(given, trials, pick, 1.0F), points.view());
+    const auto feedbacks = static_cast<double>(error.size());
+    search->products[static_cast<std::size_t>(s)] = 0.5 * feedbacks + std::min(feedbacks, 2.0);
     auto& ranking = search->ranking[static_cast<std::size_t>(s)];
     ranking.assign(rows, std::vector<std::size_t>(trials.size(), 0));
     for (std::size_t i = 0; i < rows && !error.empty(); ++i) {
@@ -395,10 +414,12 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor,
   scratch.clear();
   search->pool.for_each(count, [&](int64_t s, int) {
     StripState& state = states[static_cast<std::size_t>(s)];
-    polish(&state.strip, state.d.view(),
-           {.greedy_moves = search->local_search > 0 ? n / kColumnsPerGreedyMove : 0,
-            .sweeps = search->local_search,
-            .refit_rounds = o.move_scales ? search->effort.refit_rounds : 0});
+    search->products[static_cast<std::size_t>(s)] +=
+        polish(&state.strip, state.d.view(),
+               {.greedy_moves = search->local_search > 0 ? n / kColumnsPerGreedyMove : 0,
+                .sweeps = search->local_search,
+                .refit_rounds = o.move_scales ? search->effort.refit_rounds : 0,
+                .refit_sweeps = 1});
     search->best[static_cast<std::size_t>(s)].merge(state.strip, state.d.view());
   });
 }
@@ -430,6 +451,7 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
                 {},
                 {},
                 {},
+                {},
                 {}};
   if (options.iterations > 0) search.effort.iterations = options.iterations;
   for (const StripRange range : cut_into_strips(problem.w.rows)) {
@@ -437,8 +459,12 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
   }
   if (search.factor != nullptr) search.outcome.damping = search.factor->damping;
   judge_trials(&search);
+  // Error feedback's points are a better first start than RTN's, where both are at hand.
+  const bool is_judged = trials_of(search).size() > 1 && problem.init.data == nullptr;
   for (int k = 0; k < search.effort.starts; ++k) {
-    run_admm(&search, states_at(&search, kStarts[static_cast<std::size_t>(k)]), 1, kRhoGrowth);
+    const Start& start = kStarts[static_cast<std::size_t>(k)];
+    const bool at_best = k == 0 && is_judged;
+    run_admm(&search, at_best ? states_at_best(&search) : states_at(&search, start), 1, kRhoGrowth);
     if (search.effort.restart)
       run_admm(&search, states_at_best(&search), kRestartRho, kRestartGrowth);
   }
@@ -454,12 +480,13 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
   });
   finish_solution(rows, &solution);
   const auto size = static_cast<double>(problem.w.cols);
-  const int runs = search.effort.starts * (search.effort.restart ? 2 : 1);
-  const double products = search.outcome.iterations + 0.5 * search.effort.trials +
-                          runs * (search.local_search + 5.0 * search.effort.refit_rounds);
-  solution.gemm_flops =
-      2.0 * products * static_cast<double>(problem.w.rows) * size * size +
-      search.outcome.iterations / static_cast<double>(kPerLevel) * size * size * size;
+  double products = search.outcome.iterations * static_cast<double>(problem.w.rows);
+  for (std::size_t s = 0; s < search.best.size(); ++s) {
+    products += search.products[s] * static_cast<double>(search.best[s].range.rows);
+  }
+  solution.gemm_flops = 2.0 * products * size * size + search.outcome.iterations /
+                                                           static_cast<double>(kPerLevel) * size *
+                                                           size * size;
   return solution;
 }
 

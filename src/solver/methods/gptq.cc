@@ -35,7 +35,7 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
     const StripRange range = strips[static_cast<std::size_t>(s)];
     Strip strip(problem, range.row0, range.rows);
-    MatrixF q = factor != nullptr ? error_feedback(strip, *factor) : strip.round_to_nearest();
+    MatrixF q = factor != nullptr ? error_feedback(strip, *factor).q : strip.round_to_nearest();
     polish(&strip, q.view(), {.sweeps = sweeps, .refit_rounds = options.refit_rounds});
     finish_strip(strip, q.view(), &solution, &rows);
   });
