@@ -203,13 +203,13 @@ Result<TapSums> CalibrationStreamer::start_sums(const Measure& measure) const {
   const int64_t rows = windows_.length * measure.slots;
   COLDPRESS_ASSIGN_OR_RETURN(sums.gram, Gram::create(n, memory));
   sums.gram.count(windows_.count() * rows);
+  if (!measure.drift) return sums;
   sums.drift.is_of_stream = measure.stream_w.data != nullptr;
-  for (std::size_t i = 0; i < sums.drift.halves.size() && measure.drift; ++i) {
-    DriftHalf& half = sums.drift.halves[i];
-    COLDPRESS_ASSIGN_OR_RETURN(half.gram, Gram::create(n, memory));
-    half.gram.count((windows_.count() + (i == 0 ? 1 : 0)) / 2 * rows);
-    const int64_t outputs = measure.stream_w.data != nullptr ? hidden_ : n;
-    COLDPRESS_ASSIGN_OR_RETURN(half.drift, MatrixD::create(outputs, n, memory));
+  COLDPRESS_ASSIGN_OR_RETURN(sums.drift.even, Gram::create(n, memory));
+  sums.drift.even.count((windows_.count() + 1) / 2 * rows);
+  for (MatrixD& half : sums.drift.halves) {
+    COLDPRESS_ASSIGN_OR_RETURN(half,
+                               MatrixD::create(sums.drift.is_of_stream ? hidden_ : n, n, memory));
   }
   return sums;
 }
@@ -218,16 +218,17 @@ Status CalibrationStreamer::merge_turn(std::span<const std::array<ShardSums, 2>*
                                        int64_t last, TapSums* sums) {
   std::vector<SumPart> parts = parts_of(sums);
   for (const auto* shard : turn) {
-    std::size_t at = 1;  // of the parts of a half
-    for (const ShardSums& half : *shard) {
-      const auto add = [&](std::size_t part, const MatrixF& sum) {
-        if (half.windows > 0) parts[part].shards.push_back(sum.view());
-      };
-      add(0, half.gram);
-      if (!sums->drift.is_measured()) break;
-      add(at++, half.gram);
-      add(at++, half.drift);
-    }
+    const auto& [even, odd] = *shard;
+    // `part` in the order of parts_of().
+    const auto add = [&](std::size_t part, const ShardSums& half, const MatrixF& sum) {
+      if (half.windows > 0) parts[part].shards.push_back(sum.view());
+    };
+    add(0, even, even.gram);
+    if (!sums->drift.is_measured()) continue;
+    add(0, odd, odd.gram);
+    add(1, even, even.gram);
+    add(2, even, even.drift);
+    add(3, odd, odd.drift);
   }
   const int64_t first = last - std::ssize(turn) + 1;
   const auto neighbour = [&](int64_t shard) {
@@ -528,11 +529,10 @@ StreamerBytes streamer_bytes(const Model& model, const Tap* tap, int64_t windows
   const int64_t n = tap->width / tap->slots();
   const int64_t busy =
       std::min<int64_t>(threads, (windows + kWindowsPerShard - 1) / kWindowsPerShard);
-  // Of one half, or of all windows where drift is not measured.
-  const int64_t sum = n * n + (drift ? (of_stream ? hidden : n) * n : 0);
+  const int64_t of_half = drift ? (of_stream ? hidden : n) * n : 0;
   const int64_t halves = drift ? std::min<int64_t>(2, windows) : 1;
-  bytes.sums = f64 * (drift ? n * n + 2 * sum : sum);
-  bytes.scratch = f32 * busy * halves * sum;
+  bytes.sums = f64 * (drift ? 2 * (n * n + of_half) : n * n);
+  bytes.scratch = f32 * busy * halves * (n * n + of_half);
   bytes.windows = f32 * busy * length * (streams * tap->width + (of_stream ? hidden : 0));
   return bytes;
 }

@@ -86,10 +86,9 @@ Status take(const Stretch& stretch, int from, Comm& comm) {
 
 std::vector<SumPart> parts_of(TapSums* sums) {
   std::vector<SumPart> parts = {{sums->gram.sum(), true}};
-  for (DriftHalf& half : sums->drift.halves) {
-    if (!sums->drift.is_measured()) break;
-    parts.push_back({half.gram.sum(), true});
-    parts.push_back({half.drift.view()});
+  if (sums->drift.is_measured()) {
+    parts.push_back({sums->drift.even.sum(), true});
+    for (MatrixD& half : sums->drift.halves) parts.push_back({half.view()});
   }
   return parts;
 }

@@ -21,8 +21,8 @@ struct SumPart {
   std::vector<View2<const float>> shards = {};  // to be added, in this order
 };
 
-// The matrices of the sums: the Gram; then per half, where drift is measured, its Gram and its
-// drift. Without shards.
+// The matrices of the sums: the Gram; then, where drift is measured, the even windows' Gram and the
+// drift of both halves. Without shards.
 std::vector<SumPart> parts_of(TapSums* sums);
 
 // total <- what rank `before` passes on, plus the shards; passed on to rank `after`. -1: no such

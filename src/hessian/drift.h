@@ -12,18 +12,14 @@
 
 namespace coldpress {
 
-struct DriftHalf {
-  Gram gram;      // sum x^ x^^T
-  MatrixD drift;  // sum d x^^T
-};
-
 struct Drift {
-  std::array<DriftHalf, 2> halves;
+  Gram even;  // sum x^ x^^T over even windows; of the odd ones: the tap's, less it
+  std::array<MatrixD, 2> halves;  // sum d x^^T over windows of even, of odd number
   // False: d = x - x^, (n, n). True, where the tap's one linear W adds s W x to the residual stream
   // r: d = r + s W x - (r^ + s W x^), (hidden, n), how far the stream would be off with W as it is.
   bool is_of_stream = false;
 
-  bool is_measured() const { return halves[0].drift.rows() > 0; }
+  bool is_measured() const { return even.n() > 0; }
 };
 
 }  // namespace coldpress

@@ -37,14 +37,30 @@ void Gram::add(const Gram& other) {
   tokens_ += other.tokens_;
 }
 
-MatrixF Gram::normalised() const {
-  MatrixF h(n(), n());
-  const double by = tokens_ > 0 ? 1.0 / static_cast<double>(tokens_) : 0.0;
-  for (int64_t i = 0; i < n(); ++i) {
-    for (int64_t j = 0; j <= i; ++j) h(i, j) = static_cast<float>(sum_(i, j) * by);
+namespace {
+
+// sum_at(i, j), the lower triangle of a sum over `tokens` tokens, divided by them.
+template <typename SumAt>
+MatrixF divided(int64_t n, int64_t tokens, SumAt sum_at) {
+  MatrixF h(n, n);
+  const double by = tokens > 0 ? 1.0 / static_cast<double>(tokens) : 0.0;
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j <= i; ++j) h(i, j) = static_cast<float>(sum_at(i, j) * by);
   }
   mirror_lower(h.view());
   return h;
+}
+
+}  // namespace
+
+MatrixF Gram::normalised() const {
+  return divided(n(), tokens_, [this](int64_t i, int64_t j) { return sum_(i, j); });
+}
+
+MatrixF Gram::normalised_without(const Gram& part) const {
+  COLDPRESS_CHECK(part.n() == n());
+  return divided(n(), tokens_ - part.tokens_,
+                 [&](int64_t i, int64_t j) { return sum_(i, j) - part.sum_(i, j); });
 }
 
 }  // namespace coldpress

@@ -35,8 +35,10 @@ class Gram {
   void add(View2<const float> lower, int64_t tokens);
   void add(const Gram& other);
 
-  // H = sum / tokens, both triangles, fp32. Zero if no token was seen.
+  // H = sum / tokens, both triangles, fp32. Zero if there is no token.
   MatrixF normalised() const;
+  // The same of the tokens that `part`, a sum over some of these, does not have.
+  MatrixF normalised_without(const Gram& part) const;
 
  private:
   MatrixD sum_;

@@ -47,20 +47,34 @@ struct Trial {
       : cross(static_cast<std::size_t>(rows)), energy(static_cast<std::size_t>(rows)) {}
 };
 
-double per_token(const DriftHalf& half) { return 1.0 / static_cast<double>(half.gram.tokens()); }
+// The drift over windows of even (0), or of odd number (1).
+struct Half {
+  const MatrixD& drift;
+  int64_t tokens;
+  double per_token() const { return 1.0 / static_cast<double>(tokens); }
+};
+
+std::array<Half, 2> halves_of(const TapSums& sums) {
+  const int64_t even = sums.drift.even.tokens();
+  return {Half{sums.drift.halves[0], even}, Half{sums.drift.halves[1], sums.gram.tokens() - even}};
+}
+
+MatrixF hessian_of(const TapSums& sums, std::size_t half) {
+  return half == 0 ? sums.drift.even.normalised() : sums.gram.normalised_without(sums.drift.even);
+}
 
 // Adds what the regression of `a` is worth on `b`. `inverse`: (H_A + l I)^-1; `h`: H_B. Strip by
 // strip, as the matrices may be large.
-void try_on(const DriftHalf& a, const MatrixF& inverse, const DriftHalf& b, const MatrixF& h,
+void try_on(const Half& a, const MatrixF& inverse, const Half& b, const MatrixF& h,
             ThreadPool& pool, Trial& trial) {
   const std::vector<StripRange> strips = cut_into_strips(a.drift.rows());
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
     const StripRange range = strips[static_cast<std::size_t>(s)];
-    MatrixF of_strip = scaled(a.drift, range, per_token(a));
+    MatrixF of_strip = scaled(a.drift, range, a.per_token());
     MatrixF t(of_strip.rows(), of_strip.cols());
     multiply(of_strip, inverse, t.view());
     multiply(t, h, of_strip.view());
-    const MatrixF wanted = scaled(b.drift, range, per_token(b));
+    const MatrixF wanted = scaled(b.drift, range, b.per_token());
     for (int64_t i = 0; i < range.rows; ++i) {
       const auto row = static_cast<std::size_t>(range.row0 + i);
       trial.energy[row] += dot(of_strip.row(i), t.row(i), t.cols());
@@ -81,8 +95,7 @@ std::vector<double> best_shares(const Trial& trial) {
 // The drift of all windows times the inverse; each row times its share and `factor`.
 MatrixF regression(const Drift& drift, const std::vector<double>& shares, double factor,
                    const MatrixF& inverse, ThreadPool& pool) {
-  const MatrixD& even = drift.halves[0].drift;
-  const MatrixD& odd = drift.halves[1].drift;
+  const auto& [even, odd] = drift.halves;
   MatrixF out(even.rows(), even.cols());
   const std::vector<StripRange> strips = cut_into_strips(even.rows());
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
@@ -103,19 +116,18 @@ MatrixF regression(const Drift& drift, const std::vector<double>& shares, double
 }  // namespace
 
 TargetShift::TargetShift(const TapSums& sums, double residual_scale, ThreadPool& pool) {
-  const auto& halves = sums.drift.halves;
   if (!sums.drift.is_measured()) return;
-  if (halves[0].gram.tokens() == 0 || halves[1].gram.tokens() == 0) return;
+  const std::array<Half, 2> halves = halves_of(sums);
+  if (halves[0].tokens == 0 || halves[1].tokens == 0) return;
   std::array<std::optional<MatrixF>, 3> inverses;  // of the halves, of all windows
   pool.for_each(3, [&](int64_t task, int) {
     const auto at = static_cast<std::size_t>(task);
-    inverses[at] = damped_inverse((at < 2 ? halves[at].gram : sums.gram).normalised());
+    inverses[at] = damped_inverse(at < 2 ? hessian_of(sums, at) : sums.gram.normalised());
   });
   if (!inverses[0] || !inverses[1] || !inverses[2]) return;
   Trial trial(halves[0].drift.rows());
   for (const std::size_t a : {0U, 1U}) {
-    const DriftHalf& other = halves[1 - a];
-    try_on(halves[a], *inverses[a], other, other.gram.normalised(), pool, trial);
+    try_on(halves[a], *inverses[a], halves[1 - a], hessian_of(sums, 1 - a), pool, trial);
     inverses[a].reset();
   }
   shares_ = best_shares(trial);

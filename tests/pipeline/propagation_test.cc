@@ -84,6 +84,15 @@ void expect_close(const MatrixD& got, const MatrixD& want) {
   EXPECT_LT(worst, 1e-4 * largest);
 }
 
+// Both triangles.
+MatrixD copy_of_lower(const Gram& gram) {
+  MatrixD all(gram.n(), gram.n());
+  for (int64_t i = 0; i < gram.n(); ++i) {
+    for (int64_t j = 0; j <= i; ++j) all(i, j) = all(j, i) = gram.sum()(i, j);
+  }
+  return all;
+}
+
 // Two streams of one window, run by hand.
 struct Streams {
   MatrixF residual;
@@ -176,6 +185,7 @@ TEST_P(Drift, IsTheDistanceFromTheUnquantisedModelByHalvesWithoutFirstTokens) {
     const TapSums sums = streamer.run_stage(weights, &source, 0, stage, taps).value();
     const bool adds = stage == 1 || stage == 3;
     const int64_t rows = adds ? model->config().hidden : tap.width;
+    MatrixD even_gram(tap.width, tap.width);
     std::array<MatrixD, 2> drift = {MatrixD(rows, tap.width), MatrixD(rows, tap.width)};
     for (std::size_t w = 0; w < states.size(); ++w) {
       auto& [pressed, original] = states[w];
@@ -189,15 +199,16 @@ TEST_P(Drift, IsTheDistanceFromTheUnquantisedModelByHalvesWithoutFirstTokens) {
                    times_transposed(d, weights.linear(role)), scale);
       }
       add_product(d, pressed.tap, drift[w % 2]);
+      if (w % 2 == 0) add_product(pressed.tap, pressed.tap, even_gram);
     }
     ASSERT_TRUE(sums.drift.is_measured());
     for (std::size_t half = 0; half < 2; ++half) {
-      const DriftHalf& got = sums.drift.halves[half];
-      EXPECT_EQ(got.gram.tokens(), (half == 0 ? 6 : 5) * 32);
-      if (stage > 0) expect_close(got.drift, drift[half]);
+      if (stage > 0) expect_close(sums.drift.halves[half], drift[half]);
     }
     EXPECT_EQ(sums.drift.is_of_stream, adds);
+    EXPECT_EQ(sums.drift.even.tokens(), 6 * 32);
     EXPECT_EQ(sums.gram.tokens(), 11 * 32);
+    expect_close(copy_of_lower(sums.drift.even), even_gram);
   }
 }
 
@@ -230,10 +241,10 @@ Synthetic synthetic(int64_t tokens, float predictable, float noise, uint64_t see
     }
   }
   s.sums.gram = Gram(kInputs);
+  s.sums.drift.even = Gram(kInputs);
   for (std::size_t half = 0; half < 2; ++half) {
-    DriftHalf& h = s.sums.drift.halves[half];
-    h.gram = Gram(kInputs);
-    h.drift = MatrixD(kInputs, kInputs);
+    MatrixD& sum = s.sums.drift.halves[half];
+    sum = MatrixD(kInputs, kInputs);
     MatrixF seen(tokens / 2, kInputs);
     MatrixF moved(tokens / 2, kInputs);
     const auto first = static_cast<int64_t>(half) * (tokens / 2);
@@ -243,9 +254,9 @@ Synthetic synthetic(int64_t tokens, float predictable, float noise, uint64_t see
     add_product(seen, seen, gram);
     MatrixF lower(kInputs, kInputs);
     for (int64_t i = 0; i < gram.size(); ++i) lower.data()[i] = static_cast<float>(gram.data()[i]);
-    h.gram.add(lower.view(), tokens / 2);
     s.sums.gram.add(lower.view(), tokens / 2);
-    add_product(moved, seen, h.drift);
+    if (half == 0) s.sums.drift.even.add(lower.view(), tokens / 2);
+    add_product(moved, seen, sum);
   }
   return s;
 }
@@ -301,7 +312,7 @@ TEST(TargetShift, EachChannelHasItsOwnShare) {
   const Synthetic noise = synthetic(400, 0, 1, 1);  // the same x^
   for (std::size_t half = 0; half < 2; ++half) {
     for (int64_t j = 0; j < kInputs; ++j) {
-      s.sums.drift.halves[half].drift(1, j) = noise.sums.drift.halves[half].drift(1, j);
+      s.sums.drift.halves[half](1, j) = noise.sums.drift.halves[half](1, j);
     }
   }
   ThreadPool pool(1);
@@ -327,13 +338,16 @@ TEST(TargetShift, AddsTheStreamsDriftOverItsScale) {
   Rng rng(8);
   const MatrixF map = random_matrix(5, kInputs, rng);
   s.sums.drift.is_of_stream = true;
-  for (DriftHalf& half : s.sums.drift.halves) {
-    half.drift = MatrixD(5, kInputs);
-    const View2<const double> gram = half.gram.sum();
+  for (std::size_t half = 0; half < 2; ++half) {
+    MatrixD& sum = s.sums.drift.halves[half];
+    sum = MatrixD(5, kInputs);
+    const MatrixD even = copy_of_lower(s.sums.drift.even);
+    const MatrixD all = copy_of_lower(s.sums.gram);
     for (int64_t i = 0; i < 5; ++i) {
       for (int64_t j = 0; j < kInputs; ++j) {
         for (int64_t k = 0; k < kInputs; ++k) {
-          half.drift(i, j) += static_cast<double>(map(i, k)) * gram(std::max(j, k), std::min(j, k));
+          const double gram = half == 0 ? even(j, k) : all(j, k) - even(j, k);
+          sum(i, j) += static_cast<double>(map(i, k)) * gram;
         }
       }
     }

@@ -48,6 +48,7 @@ constexpr double kRestartGrowth = 4;   // and of a restart
 constexpr double kFixedRho = 0.3;      // where rho does not grow
 constexpr double kFewChanges = 0.002;  // share of codes that change in an iteration
 constexpr int kFixedScaleLevels = 5;   // levels before the scales begin to move
+constexpr int64_t kFewGroups = 4;
 constexpr int kDescentSweeps = 25;
 constexpr double kClearGain = 0.9;  // f over error feedback's that coordinate descent cannot reach
 constexpr double kRestartRho = 3;   // first rho of a restart over that of a start
@@ -63,7 +64,7 @@ struct Effort {
 constexpr std::array<Effort, 5> kEfforts = {{
     {30, 0, 1, false, 0},
     {40, 0, 1, false, 1},
-    {60, 10, 1, false, 3},
+    {60, 10, 1, false, 2},
     {80, 10, 2, true, 3},
     {80, 14, 8, true, 4},
 }};
@@ -256,8 +257,13 @@ struct Search {
 };
 
 std::span<const Trial> trials_of(const Search& search) {
+  int count = std::max(1, search.effort.trials);
+  // A factor for a whole row says little of many groups; several starts want different ones.
+  if (search.effort.starts == 1 && search.problem.grid->groups() > kFewGroups) {
+    count = std::min(count, 2);
+  }
   const bool judge = search.factor != nullptr && search.options.move_scales;
-  return {kTrials.data(), judge ? static_cast<std::size_t>(std::max(1, search.effort.trials)) : 1};
+  return {kTrials.data(), judge ? static_cast<std::size_t>(count) : 1};
 }
 
 // The given strip with lane i on the grid of trials[pick[i]], scales times `factor`.
