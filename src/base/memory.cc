@@ -63,4 +63,10 @@ void trim_heap() {
 #endif
 }
 
+void keep_heap_small() {
+#ifdef __GLIBC__
+  ::mallopt(M_MMAP_THRESHOLD, 128 << 10);
+#endif
+}
+
 }  // namespace coldpress

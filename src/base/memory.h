@@ -32,4 +32,9 @@ void drop_mapped(const void* data, std::size_t bytes);
 // What small buffers have left behind in the C library's heap goes back to the system.
 void trim_heap();
 
+// From here on, blocks of 128 KiB or more have pages of their own, which go back as they are freed.
+// Else the C library raises that size with each one that it frees, and the heap grows by the holes
+// between what is still in use. For the whole process; costs some system time.
+void keep_heap_small();
+
 }  // namespace coldpress

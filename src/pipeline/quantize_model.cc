@@ -169,7 +169,10 @@ Result<Json> press_and_write(const QuantizeJob& job, TransformedModel& model, co
                              double start, Comm& comm) {
   const bool is_first = comm.rank() == 0;
   std::optional<AnonymousPeak> anonymous;
-  if (job.max_ram > 0) anonymous.emplace();
+  if (job.max_ram > 0) {
+    keep_heap_small();
+    anonymous.emplace();
+  }
   COLDPRESS_ASSIGN_OR_RETURN(const std::optional<SpillFolder> spill, open_spill(job, plan.memory));
   const RunMemory memory = run_memory(plan.memory, spill ? *spill : main_memory());
   ThreadPool pool(job.threads);
