@@ -45,7 +45,7 @@ class WideLayer : public testing::Test {
     const CommandResult made =
         run_command({COLDPRESS_SOURCE_DIR "/benchmarks/make_synthetic", work_ / "model", "--hidden",
                      "256", "--ffn", "1536", "--layers", "1", "--heads", "4", "--kv-heads", "2",
-                     "--vocab", "1000", "--windows", "16", "--seqlen", "128"});
+                     "--vocab", "1000", "--windows", "48", "--seqlen", "128"});
     if (made.exit_code == 127) GTEST_SKIP() << "no python3";
     ASSERT_EQ(made.exit_code, 0) << made.err;
   }
@@ -59,7 +59,7 @@ class WideLayer : public testing::Test {
                                     "--method",
                                     "gptq",
                                     "--samples",
-                                    "16",
+                                    "48",
                                     "--seqlen",
                                     "128",
                                     "--threads",
@@ -87,7 +87,7 @@ TEST_F(WideLayer, StaysBelowTheCeilingWithTheSameBytes) {
   EXPECT_EQ(capped["predicted_peak_bytes"], planned["predicted_peak_bytes"]);
   if (kMemoryIsOurs) {
     EXPECT_LE(capped["peak_anonymous_bytes"].get<int64_t>(), least);
-    EXPECT_GT(free["peak_rss_bytes"].get<int64_t>(), least + 50'000'000);
+    EXPECT_GT(free["peak_rss_bytes"].get<int64_t>(), least + 100'000'000);
   }
   for (const auto& entry : fs::directory_iterator(work_ / "free")) {
     const std::string name = entry.path().filename().string();

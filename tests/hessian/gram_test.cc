@@ -45,6 +45,13 @@ TEST(Gram, HalvesAddUpToTheWhole) {
   for (int64_t k = 0; k < whole.size(); ++k) EXPECT_NEAR(halves.data()[k], whole.data()[k], 1e-6);
 }
 
+TEST(Gram, WithoutAPartItIsTheRest) {
+  const MatrixF x = random_tokens(64, 7, 3);
+  const MatrixF rest = gram_of(x.view().row_range(24, 40)).normalised();
+  const MatrixF left = gram_of(x.view()).normalised_without(gram_of(x.view().row_range(0, 24)));
+  for (int64_t k = 0; k < rest.size(); ++k) EXPECT_NEAR(left.data()[k], rest.data()[k], 1e-5);
+}
+
 TEST(Gram, WithoutTokensIsZero) {
   const MatrixF h = Gram(3).normalised();
   for (int64_t k = 0; k < h.size(); ++k) EXPECT_EQ(h.data()[k], 0.0F);

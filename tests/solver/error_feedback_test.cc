@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "grid/block_format.h"
+#include "grid/grid.h"
 #include "tests/solver/layer_problems.h"
 
 namespace coldpress {
@@ -10,8 +12,8 @@ namespace {
 using testing::HessianKind;
 
 // What error feedback says a row's error is, without a product, is what the product gives.
-void expect_errors_of(const GridOptions& options) {
-  testing::Fixture f = testing::make_fixture(20, 64, HessianKind::kCorrelated, 4, options);
+void expect_errors_of(const GridOptions& options, int64_t columns = 64) {
+  testing::Fixture f = testing::make_fixture(20, columns, HessianKind::kCorrelated, 4, options);
   const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
   const Strip strip(problem, 0, 20);
   const GptqFactor* factor = f.hessian.gptq_factor(strip.tuple());
@@ -33,6 +35,10 @@ void expect_errors_of(const GridOptions& options) {
 TEST(ErrorFeedback, KnowsItsErrors) { expect_errors_of({.bits = 3, .group = 16}); }
 
 TEST(ErrorFeedback, KnowsItsErrorsPerChannel) { expect_errors_of({.bits = 2, .group = 0}); }
+
+TEST(ErrorFeedback, KnowsItsErrorsWhereColumnsAreChosenTogether) {
+  expect_errors_of({.kind = "iq2_xs", .bits = (*find_grid("iq2_xs"))->block->bits}, 256);
+}
 
 }  // namespace
 }  // namespace coldpress
