@@ -95,7 +95,8 @@ std::vector<double> best_shares(const Trial& trial) {
 // The drift of all windows times the inverse; each row times its share and `factor`.
 MatrixF regression(const Drift& drift, const std::vector<double>& shares, double factor,
                    const MatrixF& inverse, ThreadPool& pool) {
-  const auto& [even, odd] = drift.halves;
+  const auto& even = drift.halves[0];
+  const auto& odd = drift.halves[1];
   MatrixF out(even.rows(), even.cols());
   const std::vector<StripRange> strips = cut_into_strips(even.rows());
   pool.for_each(static_cast<int64_t>(strips.size()), [&](int64_t s, int) {
