@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "bench.h"
 #include "io/json.h"
+#include "linalg/bf16.h"
 #include "linalg/blas.h"
 #include "terminal.h"
 
@@ -45,12 +46,14 @@ struct Options {
 
 constexpr int64_t kLanes = 192;  // rows of W in a strip
 
-// GFLOP/s of (n x n)(n x kLanes), a product per thread with n x n shared: an ADMM iteration, a
-// sweep.
-double measure_strip_rate(int64_t n, ThreadPool& pool) {
+// GFLOP/s of (n x n)(n x kLanes), a product per thread with n x n shared: a sweep, or, `in_bf16`,
+// an iteration of ADMM.
+double measure_strip_rate(int64_t n, bool in_bf16, ThreadPool& pool) {
   const MatrixF h(n, n);
+  const Bf16Left left(h.clone());
   std::vector<MatrixF> in;
   std::vector<MatrixF> out;
+  std::vector<Bf16Scratch> scratch(static_cast<std::size_t>(pool.threads()));
   for (int t = 0; t < pool.threads(); ++t) {
     in.emplace_back(n, kLanes);
     out.emplace_back(n, kLanes);
@@ -61,7 +64,11 @@ double measure_strip_rate(int64_t n, ThreadPool& pool) {
     const double start = seconds_now();
     pool.for_each(tasks, [&](int64_t, int worker) {
       const auto at = static_cast<std::size_t>(worker);
-      gemm(Trans::kNo, Trans::kNo, 1.0F, h.view(), in[at].view(), 0.0F, out[at].view());
+      if (in_bf16) {
+        left.multiply(in[at].view(), out[at].view(), &scratch[at]);
+      } else {
+        gemm(Trans::kNo, Trans::kNo, 1.0F, h.view(), in[at].view(), 0.0F, out[at].view());
+      }
     });
     const auto flops = static_cast<double>(2 * tasks * n * n * kLanes);
     best = std::max(best, 1e-9 * flops / (seconds_now() - start));
@@ -78,12 +85,19 @@ Status run_gemm(const Options& o) {
                  {"solver_products", Json::array()}};
   std::string text = fmt::format("SGEMM, {} threads, OpenBLAS kernels for {}: {:.1f} GFLOP/s\n",
                                  pool.threads(), blas_kernels(), rate);
-  for (const int64_t n : {576, 1536, 4096}) {
-    const double strips = measure_strip_rate(n, pool);
-    report["solver_products"].push_back(
-        {{"n", n}, {"lanes", kLanes}, {"gflops", strips}, {"share_of_gemm_rate", strips / rate}});
-    text += fmt::format("solver product, {} columns x {} rows: {:.1f} GFLOP/s, {:.0f} %\n", n,
-                        kLanes, strips, 100 * strips / rate);
+  for (const bool in_bf16 : {false, true}) {
+    if (in_bf16 && !has_bf16_products()) continue;
+    const char* type = in_bf16 ? "bf16" : "fp32";
+    for (const int64_t n : {576, 1536, 4096}) {
+      const double strips = measure_strip_rate(n, in_bf16, pool);
+      report["solver_products"].push_back({{"n", n},
+                                           {"lanes", kLanes},
+                                           {"type", type},
+                                           {"gflops", strips},
+                                           {"share_of_gemm_rate", strips / rate}});
+      text += fmt::format("solver product in {}, {} columns x {} rows: {:.1f} GFLOP/s, {:.0f} %\n",
+                          type, n, kLanes, strips, 100 * strips / rate);
+    }
   }
   std::cout << (o.json ? report.dump() + "\n" : text);
   return {};

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "calibration/sum_chain.h"
 #include "calibration/tap_sizes.h"
+#include "linalg/bf16.h"
 #include "linalg/blas.h"
 
 namespace coldpress {
@@ -82,6 +83,11 @@ Status fit(MatrixF& m, int64_t rows, int64_t cols, const Memory& memory = main_m
 void subtract(View2<const float> a, View2<float> b) {
   const int64_t count = a.rows * a.cols;
   for (int64_t i = 0; i < count; ++i) b.data[i] -= a.data[i];
+}
+
+void scale(float factor, View2<float> a) {
+  if (factor == 1.0F) return;
+  for (int64_t i = 0; i < a.rows * a.cols; ++i) a.data[i] *= factor;
 }
 
 // Models keep activations a hundred times all others at a window's first token (2402.17762), which
@@ -174,10 +180,10 @@ Status CalibrationStreamer::embed_source(const HeadWeights& head) {
 Status CalibrationStreamer::add_window(const Measure& measure, int64_t w, Scratch& scratch) {
   const int64_t n = measure.width / measure.slots;
   ShardSums& sums = scratch.sums[measure.drift ? static_cast<std::size_t>(w % 2) : 0];
-  const float beta = sums.windows++ == 0 ? 0.0F : 1.0F;
+  const bool is_first = sums.windows++ == 0;
   const View2<const float> rows(scratch.tap.data(), windows_.length * measure.slots, n);
   COLDPRESS_RETURN_IF_ERROR(fit(sums.gram, n, n, *memory_.scratch));
-  syrk_lower(1.0F, rows, beta, sums.gram.view());
+  syrk_lower(1.0F, rows, is_first ? 0.0F : 1.0F, sums.gram.view());
   if (!measure.drift) return {};
   subtract(scratch.tap.view(), scratch.source.view());
   View2<float> drift = scratch.source.view();
@@ -186,12 +192,15 @@ Status CalibrationStreamer::add_window(const Measure& measure, int64_t w, Scratc
     COLDPRESS_RETURN_IF_ERROR(fit(scratch.stream, source.rows, source.cols));
     std::copy_n(source.data, source.rows * source.cols, scratch.stream.data());
     subtract(store_.residual(w), scratch.stream.view());
-    gemm(Trans::kNo, Trans::kYes, residual_scale_, drift, stream_w, 1.0F, scratch.stream.view());
+    scale(residual_scale_, drift);
+    gemm_bf16(Trans::kNo, Trans::kYes, drift, stream_w, true, scratch.stream.view(),
+              &scratch.products);
     drift = scratch.stream.view();
   }
   leave_out_sink(drift);
   COLDPRESS_RETURN_IF_ERROR(fit(sums.drift, drift.cols, n, *memory_.scratch));
-  gemm(Trans::kYes, Trans::kNo, 1.0F, drift, rows, beta, sums.drift.view());
+  // Roundings cancel out over the tokens, and what remains is far below the chance in the drift.
+  gemm_bf16(Trans::kYes, Trans::kNo, drift, rows, !is_first, sums.drift.view(), &scratch.products);
   return {};
 }
 
@@ -533,7 +542,10 @@ StreamerBytes streamer_bytes(const Model& model, const Tap* tap, int64_t windows
   const int64_t halves = drift ? std::min<int64_t>(2, windows) : 1;
   bytes.sums = f64 * (drift ? 2 * (n * n + of_half) : n * n);
   bytes.scratch = f32 * busy * halves * (n * n + of_half);
-  bytes.windows = f32 * busy * length * (streams * tap->width + (of_stream ? hidden : 0));
+  // With the operands of bf16, two bytes a value.
+  const int64_t packed = drift ? (length + std::max(length, hidden)) * n / 2 : 0;
+  bytes.windows =
+      f32 * busy * (length * (streams * tap->width + (of_stream ? hidden : 0)) + packed);
   return bytes;
 }
 

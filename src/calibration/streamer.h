@@ -18,6 +18,7 @@
 #include "calibration/windows.h"
 #include "distributed/comm.h"
 #include "hessian/gram.h"
+#include "linalg/bf16.h"
 #include "model/model.h"
 #include "parallel/thread_pool.h"
 
@@ -85,6 +86,7 @@ class CalibrationStreamer final : public GramSource {
     MatrixF tap;     // being written
     MatrixF source;  // the unquantised model's, then its distance from the tap
     MatrixF stream;  // distance of the residual streams with what W adds
+    Bf16Scratch products;
     std::array<ShardSums, 2> sums;
   };
 

@@ -4,17 +4,10 @@
 
 #include <cmath>
 
-#include "base/rng.h"
+#include "tests/linalg/random_matrix.h"
 
 namespace coldpress {
 namespace {
-
-MatrixF random_matrix(int64_t rows, int64_t cols, uint64_t seed) {
-  Rng rng(seed);
-  MatrixF m(rows, cols);
-  for (int64_t k = 0; k < m.size(); ++k) m.data()[k] = static_cast<float>(rng.normal());
-  return m;
-}
 
 MatrixF random_spd(int64_t n, uint64_t seed) {
   const MatrixF x = random_matrix(3 * n, n, seed);
@@ -23,9 +16,6 @@ MatrixF random_spd(int64_t n, uint64_t seed) {
   mirror_lower(a.view());
   return a;
 }
-
-// Bound of a length-k fp32 dot product of standard normals.
-double tolerance(int64_t k) { return 1.2e-7 * static_cast<double>(k) * 4; }
 
 TEST(Gemm, MatchesDoubleForEveryTransposition) {
   const int64_t m = 7;

@@ -15,8 +15,10 @@
 //
 // Beyond the paper, each bought by measurement (docs/solvers.md): starting scales judged by error
 // feedback, scales that move with the iterates, refit at the end, several starts, each followed by
-// a restart from the best point, and coordinate descent where ADMM gained little; per row the best
-// of all that was tried wins, so the result is never above error feedback's.
+// a restart from the best point; per row the best of all that was tried wins, so the result is
+// never above error feedback's.
+//
+// Products with P are of bf16 where the processor has them; local search is in fp32.
 //
 // Memory beyond the problem and the solution: 3 copies of W (each strip's w', D and U) and its best
 // codes, 3 of H (the tap's factor, P and the next P), and per thread a few strips of at most 192
@@ -27,8 +29,8 @@
 #include <span>
 #include <vector>
 
+#include "linalg/bf16.h"
 #include "linalg/blas.h"
-#include "solver/descent.h"
 #include "solver/error_feedback.h"
 #include "solver/polish.h"
 #include "solver/refit.h"
@@ -49,9 +51,7 @@ constexpr double kFixedRho = 0.3;      // where rho does not grow
 constexpr double kFewChanges = 0.002;  // share of codes that change in an iteration
 constexpr int kFixedScaleLevels = 5;   // levels before the scales begin to move
 constexpr int64_t kFewGroups = 4;  // of a row, up to which many trials of it are worth their time
-constexpr int kDescentSweeps = 25;
-constexpr double kClearGain = 0.9;  // f over error feedback's that coordinate descent cannot reach
-constexpr double kRestartRho = 3;   // first rho of a restart over that of a start
+constexpr double kRestartRho = 3;  // first rho of a restart over that of a start
 
 // What each effort buys.
 struct Effort {
@@ -127,8 +127,8 @@ struct Best {
     return strip.points([this](int64_t j, int64_t i) { return codes(j, i); });
   }
 
-  // Takes the rows of `q` on `from`'s scales that are better; returns the errors of all its rows.
-  std::vector<double> merge(const Strip& from, View2<const float> candidate) {
+  // Takes the rows of `candidate`, on `from`'s scales, that are better.
+  void merge(const Strip& from, View2<const float> candidate) {
     MatrixF e(from.n(), from.lanes());
     MatrixF product(from.n(), from.lanes());
     from.w_minus(candidate, e.view());
@@ -139,7 +139,6 @@ struct Best {
       error[row] = f[row];
       take(from, candidate, i);
     }
-    return f;
   }
 };
 
@@ -154,10 +153,11 @@ struct StripState {
 struct Scratch {
   MatrixF y;     // (n, lanes)
   MatrixF step;  // (n, lanes)
+  Bf16Scratch products;
 };
 
 // P for one rho; false if C + rho Omega is not numerically positive definite.
-bool penalty_inverse(const TapHessian& h, double rho, bool precondition, MatrixF* p) {
+bool penalty_inverse(const TapHessian& h, double rho, bool precondition, Bf16Left* out) {
   const int64_t n = h.n();
   std::vector<float> weight(static_cast<std::size_t>(n), static_cast<float>(rho));
   if (!precondition) {
@@ -166,20 +166,23 @@ bool penalty_inverse(const TapHessian& h, double rho, bool precondition, MatrixF
       weight[j] = d > 0 ? static_cast<float>(std::min(1e12, rho / (d * d))) : 1.0F;
     }
   }
+  MatrixF p(n, n);
   for (int64_t i = 0; i < n; ++i) {
-    std::copy(h.correlation().row(i), h.correlation().row(i) + n, p->row(i));
-    (*p)(i, i) += weight[static_cast<std::size_t>(i)];
+    std::copy(h.correlation().row(i), h.correlation().row(i) + n, p.row(i));
+    p(i, i) += weight[static_cast<std::size_t>(i)];
   }
-  if (!invert_spd(p->view())) return false;
+  if (!invert_spd(p.view())) return false;
   float largest = 0;
   for (int64_t i = 0; i < n; ++i) {
-    float* row = p->row(i);
+    float* row = p.row(i);
+    const float factor = weight[static_cast<std::size_t>(i)];  // of P^T
 #pragma omp simd reduction(max : largest)
     for (int64_t j = 0; j < n; ++j) {
-      row[j] *= weight[static_cast<std::size_t>(j)];
+      row[j] *= factor;
       largest = std::max(largest, std::abs(row[j]));
     }
   }
+  *out = Bf16Left(std::move(p));
   return std::isfinite(largest);
 }
 
@@ -195,7 +198,7 @@ double first_rho(const GptqFactor* factor) {
 
 // `iterations` of ADMM at one rho. With `move_scales`, the last one also refits the scales to X +
 // U.
-void iterate(StripState* state, View2<const float> p, int iterations, bool move_scales,
+void iterate(StripState* state, const Bf16Left& p, int iterations, bool move_scales,
              Scratch* scratch) {
   Strip& strip = state->strip;
   const int64_t n = strip.n();
@@ -212,7 +215,7 @@ void iterate(StripState* state, View2<const float> p, int iterations, bool move_
   for (int k = 0; k < iterations; ++k) {
 #pragma omp simd
     for (int64_t at = 0; at < n * lanes; ++at) y[at] = d[at] - w[at] - u[at];
-    gemm(Trans::kNo, Trans::kNo, 1.0F, p, scratch->y.view(), 0.0F, scratch->step.view());
+    p.multiply(scratch->y.view(), scratch->step.view(), &scratch->products);
     int64_t changed = 0;
     for (int64_t j = 0; j < n; ++j) {
       const int64_t at = j * lanes;
@@ -251,7 +254,6 @@ struct Search {
   std::vector<Best> best;  // one per strip
   // Per strip and row: the trials in order of their error under error feedback.
   std::vector<std::vector<std::vector<std::size_t>>> ranking;
-  std::vector<double> feedback;  // f of each strip by error feedback on the given grid
   std::vector<double> products;  // beside ADMM's own, of each strip: (n x n)(n x rows), about
   Outcome outcome;
 };
@@ -289,7 +291,6 @@ Strip strip_on_trials(const Strip& given, std::span<const Trial> trials,
 void judge_trials(Search* search) {
   const std::span<const Trial> trials = trials_of(*search);
   search->ranking.resize(search->best.size());
-  search->feedback.resize(search->best.size());
   search->products.resize(search->best.size());
   search->pool.for_each(static_cast<int64_t>(search->best.size()), [&](int64_t s, int) {
     Best& best = search->best[static_cast<std::size_t>(s)];
@@ -304,9 +305,7 @@ void judge_trials(Search* search) {
       error.push_back(estimated_errors(trial, *search->factor, tried));
       tried.err = MatrixF();
       if (t == 0) {
-        for (const double f : best.merge(trial, tried.q.view())) {
-          search->feedback[static_cast<std::size_t>(s)] += f;
-        }
+        best.merge(trial, tried.q.view());
         points = std::move(tried.q);
         continue;
       }
@@ -381,8 +380,8 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor,
   double rho = (o.grow_rho ? first_rho(search->factor) : kFixedRho) * rho_factor;
   std::vector<Scratch> scratch(static_cast<std::size_t>(search->pool.threads()));
   const double entries = static_cast<double>(search->problem.w.rows) * static_cast<double>(n);
-  MatrixF p(n, n);
-  MatrixF p_next(n, n);
+  Bf16Left p;
+  Bf16Left p_next;
   bool usable = penalty_inverse(h, rho, o.precondition, &p);
   double changed_share = 1;
   for (int level = 0; level < levels && usable && changed_share > 0; ++level) {
@@ -400,7 +399,7 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor,
         return;
       }
       StripState& state = states[static_cast<std::size_t>(task - 1)];
-      iterate(&state, p.view(), here, move_scales, &scratch[static_cast<std::size_t>(worker)]);
+      iterate(&state, p, here, move_scales, &scratch[static_cast<std::size_t>(worker)]);
       const auto rescale = static_cast<float>(rho / next_rho);
       for (int64_t at = 0; at < state.u.size(); ++at) state.u.data()[at] *= rescale;
     });
@@ -415,8 +414,8 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor,
   if (!usable) {
     search->outcome.fallback = "C + rho I could not be inverted; local search from the last point";
   }
-  p = MatrixF();  // polish needs strips instead
-  p_next = MatrixF();
+  p = {};  // polish needs strips instead
+  p_next = {};
   scratch.clear();
   search->pool.for_each(count, [&](int64_t s, int) {
     StripState& state = states[static_cast<std::size_t>(s)];
@@ -430,23 +429,6 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor,
   });
 }
 
-// Coordinate descent on the given grid, one more candidate for strips where ADMM gained so little
-// over error feedback that descent might have gained more. Not part of the paper's method, which
-// keeps the scales.
-void try_descent(Search* search) {
-  if (!search->options.move_scales) return;
-  search->pool.for_each(static_cast<int64_t>(search->best.size()), [&](int64_t s, int) {
-    Best& best = search->best[static_cast<std::size_t>(s)];
-    double reached = 0;
-    for (const double f : best.error) reached += f;
-    if (reached < kClearGain * search->feedback[static_cast<std::size_t>(s)]) return;
-    LayerProblem from_weights = search->problem;
-    from_weights.init = {};
-    const Strip given(from_weights, best.range.row0, best.range.rows);
-    best.merge(given, coordinate_descent(given, kDescentSweeps).view());
-  });
-}
-
 LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, ThreadPool& pool) {
   Search search{problem,
                 options,
@@ -454,7 +436,6 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
                 options.local_search >= 0 ? options.local_search : kLocalSearch,
                 problem.hessian->gptq_factor(problem.grid->tuple()),
                 pool,
-                {},
                 {},
                 {},
                 {},
@@ -474,7 +455,6 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
     if (search.effort.restart)
       run_admm(&search, states_at_best(&search), kRestartRho, kRestartGrowth);
   }
-  try_descent(&search);
 
   LayerSolution solution = start_solution(problem);
   solution.outcome = search.outcome;
