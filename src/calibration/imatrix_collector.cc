@@ -96,7 +96,7 @@ Result<Imatrix> collect_imatrix(const Model& model, const CalibrationWindows& wi
   imatrix.chunks = windows.count();
   imatrix.chunk_size = windows.length;
   for (const WindowSource& source : windows.sources) imatrix.datasets.push_back(source.name);
-  CalibrationStreamer streamer(model, windows, pool);
+  CalibrationStreamer streamer(model, windows, pool, false, {.taps = TapType::kSingle});
   {
     COLDPRESS_ASSIGN_OR_RETURN(const HeadWeights head, HeadWeights::load(model));
     COLDPRESS_RETURN_IF_ERROR(streamer.embed(head));

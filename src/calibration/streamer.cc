@@ -137,13 +137,13 @@ CalibrationStreamer::CalibrationStreamer(const Model& model, const CalibrationWi
       residual_scale_(static_cast<float>(model.config().residual_scale)),
       widest_tap_(widest_tap(model)),
       scratch_(static_cast<std::size_t>(pool.threads())) {
-  for (int w = 0; w < pool.threads(); ++w) runners_.emplace_back(model.config());
+  for (int w = 0; w < pool.threads(); ++w) runners_.push_back({StageRunner(model.config()), {}});
   if (!follow_source) return;
   source_.emplace();
   ModelConfig unrounded = model.config();
   unrounded.online.activations = {};
   unrounded.online.kv = {};
-  for (int w = 0; w < pool.threads(); ++w) source_runners_.emplace_back(unrounded);
+  for (int w = 0; w < pool.threads(); ++w) source_runners_.push_back({StageRunner(unrounded), {}});
 }
 
 Status CalibrationStreamer::share_windows() {
@@ -157,7 +157,7 @@ Status CalibrationStreamer::create_store(ActivationStore& store) {
   COLDPRESS_RETURN_IF_ERROR(share_windows());
   COLDPRESS_ASSIGN_OR_RETURN(
       store, ActivationStore::create(share_.own_windows(), windows_.length, hidden_, widest_tap_,
-                                     *memory_.activations));
+                                     memory_.taps, *memory_.activations));
   return {};
 }
 
@@ -165,7 +165,7 @@ Status CalibrationStreamer::embed_into(ActivationStore& store, const HeadWeights
   COLDPRESS_RETURN_IF_ERROR(create_store(store));
   FirstError error;
   pool_.for_each(share_.own_windows(), [&](int64_t w, int worker) {
-    error.note(w, runners_[static_cast<std::size_t>(worker)].embed(
+    error.note(w, runners_[static_cast<std::size_t>(worker)].stage.embed(
                       head, windows_.window(share_.window(w)), store.residual(w)));
   });
   return error.status();
@@ -298,6 +298,9 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
     spent[at].gram += seconds_now() - start;
   });
   for (Scratch& s : scratch_) s = {};  // solvers need the room
+  for (std::vector<Runner>* runners : {&runners_, &source_runners_}) {
+    for (Runner& runner : *runners) runner.previous = {};
+  }
   for (const StreamTimes& t : spent) {
     times_.forward += t.forward;
     times_.gram += t.gram;
@@ -306,19 +309,21 @@ Result<TapSums> CalibrationStreamer::sum_gram(const Measure& measure, const Fill
   return sums;
 }
 
-Status CalibrationStreamer::run_window(StageRunner& runner, const BlockWeights& weights, int block,
+Status CalibrationStreamer::run_window(Runner& runner, const BlockWeights& weights, int block,
                                        int stage, int64_t previous_width, ActivationStore& store,
                                        int64_t w, bool rounded, View2<float> tap) {
-  const View2<float> stored = store.tap(w, previous_width);
   store.before(w + 1, previous_width);
-  const auto previous = previous_width > 0 ? View2<const float>(stored) : View2<const float>();
-  COLDPRESS_RETURN_IF_ERROR(
-      rounded ? runner.run(weights, block, stage, store.residual(w), previous, tap)
-              : runner.run_unrounded(weights, block, stage, store.residual(w), previous, tap));
-  if (tap.rows > 0) {
-    std::memcpy(store.tap(w, tap.cols).data, tap.data,
-                static_cast<std::size_t>(tap.rows * tap.cols) * sizeof(float));
+  View2<const float> previous;
+  if (previous_width > 0) {
+    COLDPRESS_RETURN_IF_ERROR(fit(runner.previous, windows_.length, previous_width));
+    store.get_tap(w, runner.previous.view());
+    previous = runner.previous.view();
   }
+  const View2<float> residual = store.residual(w);
+  COLDPRESS_RETURN_IF_ERROR(
+      rounded ? runner.stage.run(weights, block, stage, residual, previous, tap)
+              : runner.stage.run_unrounded(weights, block, stage, residual, previous, tap));
+  if (tap.rows > 0) store.put_tap(w, tap);
   return {};
 }
 
@@ -334,15 +339,15 @@ Result<TapSums> CalibrationStreamer::run_stage(const BlockWeights& weights,
     routes = taps[at_stage].by_expert && measure.slots == 1 && stage == 2;
   }
   if (routes) routes_.resize(static_cast<std::size_t>(share_.own_windows()));
-  const Fill fill = [&](StageRunner& runner, int64_t w, View2<float> tap) -> Status {
+  const Fill fill = [&](Runner& runner, int64_t w, View2<float> tap) -> Status {
     COLDPRESS_RETURN_IF_ERROR(
         run_window(runner, weights, block, stage, previous_width, store_, w, true, tap));
     if (!routes) return {};
-    return runner.route(weights, block, tap, routes_[static_cast<std::size_t>(w)]);
+    return runner.stage.route(weights, block, tap, routes_[static_cast<std::size_t>(w)]);
   };
   if (!source_) return sum_gram(measure, fill, {});
   COLDPRESS_CHECK(source != nullptr);
-  return sum_gram(measure, fill, [&](StageRunner& runner, int64_t w, View2<float> tap) {
+  return sum_gram(measure, fill, [&](Runner& runner, int64_t w, View2<float> tap) {
     return run_window(runner, *source, block, stage, previous_width, *source_, w, true, tap);
   });
 }
@@ -353,12 +358,12 @@ Result<OpenTap> CalibrationStreamer::open_tap(const BlockWeights& weights,
   const auto at_stage = static_cast<std::size_t>(stage);
   COLDPRESS_CHECK(taps[at_stage].slots() == 1);
   const int64_t previous_width = stage > 0 ? taps[at_stage - 1].width : 0;
-  const Fill fill = [&](StageRunner& runner, int64_t w, View2<float> tap) {
+  const Fill fill = [&](Runner& runner, int64_t w, View2<float> tap) {
     return run_window(runner, weights, block, stage, previous_width, store_, w, false, tap);
   };
   Fill fill_source;
   if (source_) {
-    fill_source = [&](StageRunner& runner, int64_t w, View2<float> tap) {
+    fill_source = [&](Runner& runner, int64_t w, View2<float> tap) {
       return run_window(runner, *source, block, stage, previous_width, *source_, w, false, tap);
     };
   }
@@ -373,28 +378,24 @@ Result<TapSums> CalibrationStreamer::close_tap(const BlockWeights& weights, int 
   const Tap& tap = taps[static_cast<std::size_t>(stage)];
   COLDPRESS_CHECK(static_cast<int64_t>(scales.size()) == tap.width);
   routes_.resize(static_cast<std::size_t>(share_.own_windows()));
-  const auto divide = [&](ActivationStore& store, int64_t w) {
-    const View2<float> stored = store.tap(w, tap.width);
-    for (int64_t t = 0; t < stored.rows; ++t) {
-      for (int64_t j = 0; j < tap.width; ++j) stored(t, j) /= scales[static_cast<std::size_t>(j)];
+  const auto divide = [&](const ActivationStore& store, int64_t w, View2<float> values) {
+    store.get_tap(w, values);
+    for (int64_t t = 0; t < values.rows; ++t) {
+      for (int64_t j = 0; j < tap.width; ++j) values(t, j) /= scales[static_cast<std::size_t>(j)];
     }
-    return stored;
   };
-  const auto copy = [](View2<const float> from, View2<float> to) {
-    std::memcpy(to.data, from.data,
-                static_cast<std::size_t>(from.rows * from.cols) * sizeof(float));
-  };
-  const Fill fill = [&](StageRunner& runner, int64_t w, View2<float> values) -> Status {
-    const View2<float> stored = divide(store_, w);
-    runner.round_tap(block, stage, stored);
-    copy(stored, values);
+  const Fill fill = [&](Runner& runner, int64_t w, View2<float> values) -> Status {
+    divide(store_, w, values);
+    runner.stage.round_tap(block, stage, values);
+    store_.put_tap(w, values);
     if (!tap.by_expert) return {};
-    return runner.route(weights, block, values, routes_[static_cast<std::size_t>(w)]);
+    return runner.stage.route(weights, block, values, routes_[static_cast<std::size_t>(w)]);
   };
   Fill fill_source;
   if (source_) {
-    fill_source = [&](StageRunner& /*runner*/, int64_t w, View2<float> values) {
-      copy(divide(*source_, w), values);
+    fill_source = [&](Runner& /*runner*/, int64_t w, View2<float> values) {
+      divide(*source_, w, values);
+      source_->put_tap(w, values);
       return Status();
     };
   }
@@ -415,8 +416,8 @@ Result<TapSums> CalibrationStreamer::head_gram(const HeadWeights& head) {
   Measure measure{hidden_};
   measure.drift = source_.has_value();
   const auto norm = [&head](ActivationStore& store) -> Fill {
-    return [&](StageRunner& runner, int64_t w, View2<float> tap) {
-      return runner.final_norm(head, store.residual(w), tap);
+    return [&](Runner& runner, int64_t w, View2<float> tap) {
+      return runner.stage.final_norm(head, store.residual(w), tap);
     };
   };
   return sum_gram(measure, norm(store_), source_ ? norm(*source_) : Fill());
@@ -427,12 +428,14 @@ void CalibrationStreamer::each_row(const Tap& tap, int64_t expert, int64_t own_s
   const int64_t n = tap.width / tap.slots();
   const int64_t first = own_shard * kWindowsPerShard;
   const int64_t last = std::min(share_.own_windows(), first + kWindowsPerShard);
+  std::vector<float> values(static_cast<std::size_t>(n));
   for (int64_t w = first; w < last; ++w) {
     const Routes& routes = routes_[static_cast<std::size_t>(w)];
-    const View2<float> stored = store_.tap(w, tap.width);
     for (int64_t i = 0; i < windows_.length * routes.used; ++i) {
       if (routes.experts[static_cast<std::size_t>(i)] != expert) continue;
-      row(stored.row(i / routes.used) + (tap.slots() == 1 ? 0 : i % routes.used) * n);
+      const int64_t slot = tap.slots() == 1 ? 0 : i % routes.used;
+      store_.get_row(w, tap.width, i / routes.used, slot * n, n, values.data());
+      row(values.data());
     }
   }
 }
@@ -530,8 +533,7 @@ StreamerBytes streamer_bytes(const Model& model, const Tap* tap, int64_t windows
   const int64_t hidden = model.config().hidden;
   const int64_t streams = follow_source ? 2 : 1;
   StreamerBytes bytes;
-  bytes.activations = streams * static_cast<int64_t>(ActivationStore::bytes(windows, length, hidden,
-                                                                            widest_tap(model)));
+  bytes.activations = streams * ActivationStore::bytes(windows, length, hidden, widest_tap(model));
   if (tap == nullptr) return bytes;
   const bool drift = follow_source && !tap->by_expert;
   const bool of_stream = drift && tap->adds_to_residual;

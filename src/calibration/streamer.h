@@ -29,6 +29,7 @@ struct StreamerMemory {
   const Memory* activations = &main_memory();  // the stores
   const Memory* sums = &main_memory();         // of a tap, fp64
   const Memory* scratch = &main_memory();      // of workers: the shards' sums, fp32
+  TapType taps = TapType::kHalf;               // in the stores
 };
 
 class CalibrationStreamer final : public GramSource {
@@ -76,6 +77,10 @@ class CalibrationStreamer final : public GramSource {
   StreamTimes times() const override { return times_; }
 
  private:
+  struct Runner {
+    StageRunner stage;
+    MatrixF previous;  // the tap that a stage starts from
+  };
   // A shard's sums over its windows of one parity, or over all where drift is not measured.
   struct ShardSums {
     int64_t windows = 0;
@@ -104,8 +109,8 @@ class CalibrationStreamer final : public GramSource {
   ActivationStore store_;
   std::optional<ActivationStore> source_;  // of the unquantised model
   // One per worker; those of the unquantised model, where it is followed, round nothing.
-  std::vector<StageRunner> runners_;
-  std::vector<StageRunner> source_runners_;
+  std::vector<Runner> runners_;
+  std::vector<Runner> source_runners_;
   std::vector<Scratch> scratch_;  // one per worker
   std::vector<Routes> routes_;    // per window of this rank, of the current block
   StreamTimes times_;
@@ -119,7 +124,7 @@ class CalibrationStreamer final : public GramSource {
     View2<const float> stream_w = {};  // W, where drift is that of the stream (hessian/drift.h)
   };
   // Computes window w's rows (length, width) into `tap`.
-  using Fill = std::function<Status(StageRunner& runner, int64_t w, View2<float> tap)>;
+  using Fill = std::function<Status(Runner& runner, int64_t w, View2<float> tap)>;
   // `fill_source`: the same in the unquantised model; empty where it is not followed.
   Result<TapSums> sum_gram(const Measure& measure, const Fill& fill, const Fill& fill_source);
   Result<TapSums> start_sums(const Measure& measure) const;
@@ -132,7 +137,7 @@ class CalibrationStreamer final : public GramSource {
   Status share_windows();
   Status embed_into(ActivationStore& store, const HeadWeights& head);
   // `rounded`: the tap, to the model's activation bits.
-  Status run_window(StageRunner& runner, const BlockWeights& weights, int block, int stage,
+  Status run_window(Runner& runner, const BlockWeights& weights, int block, int stage,
                     int64_t previous_width, ActivationStore& store, int64_t w, bool rounded,
                     View2<float> tap);
   Measure measure_of(const Tap& tap, const BlockWeights& weights) const;

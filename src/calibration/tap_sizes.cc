@@ -20,15 +20,16 @@ struct Sizes {
   std::vector<double> sum;
 };
 
-Sizes sizes_of(ActivationStore& store, int64_t first, int64_t last, int64_t width) {
+Sizes sizes_of(const ActivationStore& store, int64_t first, int64_t last, MatrixF* tap) {
+  const int64_t width = tap->cols();
   Sizes sizes{std::vector<float>(static_cast<std::size_t>(width)),
               std::vector<double>(static_cast<std::size_t>(width))};
   for (int64_t w = first; w < last; ++w) {
-    const View2<float> values = store.tap(w, width);
-    for (int64_t t = 0; t < values.rows; ++t) {
+    store.get_tap(w, tap->view());
+    for (int64_t t = 0; t < tap->rows(); ++t) {
       for (int64_t j = 0; j < width; ++j) {
         const auto at = static_cast<std::size_t>(j);
-        const float size = std::fabs(values(t, j));
+        const float size = std::fabs((*tap)(t, j));
         sizes.largest[at] = std::max(sizes.largest[at], size);
         sizes.sum[at] += size;
       }
@@ -47,7 +48,7 @@ void take(ByteReader* in, std::span<T> to) {
 }  // namespace
 
 Result<OpenTap> describe_tap(Gram gram, const CalibrationWindows& windows, const ShardShare& share,
-                             ActivationStore& store, Comm& comm) {
+                             const ActivationStore& store, Comm& comm) {
   const int64_t width = gram.n();
   const int64_t tokens = windows.count() * windows.length;
   OpenTap open;
@@ -61,11 +62,12 @@ Result<OpenTap> describe_tap(Gram gram, const CalibrationWindows& windows, const
     return share.rank_of(token / windows.length / kWindowsPerShard);
   };
 
+  MatrixF tap(windows.length, width);
   ByteWriter own;  // by shard, then by sample
   for (int64_t s = 0; s < share.own_shards(); ++s) {
     const int64_t first = s * kWindowsPerShard;
     const Sizes sizes =
-        sizes_of(store, first, std::min(share.own_windows(), first + kWindowsPerShard), width);
+        sizes_of(store, first, std::min(share.own_windows(), first + kWindowsPerShard), &tap);
     own.put_bytes(std::as_bytes(std::span(sizes.largest)));
     own.put_bytes(std::as_bytes(std::span(sizes.sum)));
   }
@@ -75,8 +77,8 @@ Result<OpenTap> describe_tap(Gram gram, const CalibrationWindows& windows, const
     const int64_t window = token / windows.length;
     const int64_t at =
         share.own_shard(window / kWindowsPerShard) * kWindowsPerShard + window % kWindowsPerShard;
-    own.put_bytes(std::as_bytes(std::span(store.tap(at, width).row(token % windows.length),
-                                          static_cast<std::size_t>(width))));
+    store.get_row(at, width, token % windows.length, 0, width, tap.data());
+    own.put_bytes(std::as_bytes(std::span(tap.data(), static_cast<std::size_t>(width))));
   }
   if (comm.rank() != share.home()) {
     if (share.own_shards() > 0) COLDPRESS_RETURN_IF_ERROR(comm.send(share.home(), own.bytes()));

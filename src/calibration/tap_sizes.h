@@ -14,6 +14,6 @@ namespace coldpress {
 // Of the tap in `store`, which holds this rank's windows. Complete in the rank share.home(); the
 // others get vectors of the same lengths.
 Result<OpenTap> describe_tap(Gram gram, const CalibrationWindows& windows, const ShardShare& share,
-                             ActivationStore& store, Comm& comm);
+                             const ActivationStore& store, Comm& comm);
 
 }  // namespace coldpress

@@ -1,7 +1,7 @@
-// Products of matrices that are rounded to bf16 (2^-9 of a value at most), summed in fp32: twice as
-// fast as gemm() where the processor has them (AVX512-BF16), and gemm() itself elsewhere. For sums
-// and searches whose own noise is far above that rounding, such as the steps of ADMM before local
-// search; never for an H or an error that is reported.
+// Products of matrices that are rounded to bf16 (2^-8 of a value at most is lost), summed in fp32:
+// twice as fast as gemm() where the processor has them (AVX512-BF16), and gemm() itself elsewhere.
+// For sums and searches whose own noise is far above that rounding, such as the steps of ADMM
+// before local search; never for an H or an error that is reported.
 //
 // As in blas.h: row-major, one thread, and the same bytes for the same arguments.
 #pragma once

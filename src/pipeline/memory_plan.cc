@@ -131,6 +131,7 @@ class Phases {
   void add_block(int block) {
     const std::vector<Tap> taps = model_.taps(block);
     const int64_t weights = streams() * weights_of(taps);
+    int64_t previous = 0;  // the tap before, a window of which each worker has at hand
     for (const Tap& tap : taps) {
       const StreamerBytes bytes = streamer(&tap);
       const std::string place = fmt::format("block {} {}", block, tap.name);
@@ -141,7 +142,9 @@ class Phases {
       forward_phase.place = place + ", forward and Grams";
       forward_phase.spillable[kSums] = bytes.sums;
       forward_phase.spillable[kScratch] = bytes.scratch;
-      forward_phase.fixed = bytes.windows + forward(taps);
+      forward_phase.fixed = bytes.windows + forward(taps) +
+                            kF32 * threads_ * streams() * plan_.recipe.seqlen * previous;
+      previous = tap.width;
       add(std::move(forward_phase));
       phase.fixed = forward(taps);  // kept for the next block
       if (tap.by_expert) {

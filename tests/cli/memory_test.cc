@@ -45,7 +45,7 @@ class WideLayer : public testing::Test {
     const CommandResult made =
         run_command({COLDPRESS_SOURCE_DIR "/benchmarks/make_synthetic", work_ / "model", "--hidden",
                      "256", "--ffn", "1536", "--layers", "1", "--heads", "4", "--kv-heads", "2",
-                     "--vocab", "1000", "--windows", "48", "--seqlen", "128"});
+                     "--vocab", "1000", "--windows", "72", "--seqlen", "128"});
     if (made.exit_code == 127) GTEST_SKIP() << "no python3";
     ASSERT_EQ(made.exit_code, 0) << made.err;
   }
@@ -59,7 +59,7 @@ class WideLayer : public testing::Test {
                                     "--method",
                                     "gptq",
                                     "--samples",
-                                    "48",
+                                    "72",
                                     "--seqlen",
                                     "128",
                                     "--threads",

@@ -152,7 +152,7 @@ TEST_F(Experts, BothLayoutsGiveTheSameModel) {
 TEST_F(Experts, AGramHoldsItsOwnTokensOnly) {
   const CalibrationWindows windows = random_windows(4, 64);
   ThreadPool pool(2);
-  CalibrationStreamer streamer(*split_, windows, pool);
+  CalibrationStreamer streamer(*split_, windows, pool, false, {.taps = TapType::kSingle});
   const HeadWeights head = HeadWeights::load(*split_).value();
   const BlockWeights weights = BlockWeights::load(*split_, 0).value();
   const std::vector<Tap> taps = split_->taps(0);

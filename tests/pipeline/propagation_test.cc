@@ -163,7 +163,7 @@ TEST_P(Drift, IsTheDistanceFromTheUnquantisedModelByHalvesWithoutFirstTokens) {
   const std::unique_ptr<Model> model = Model::open(path).value();
   const CalibrationWindows windows = random_windows(11, 32);
   ThreadPool pool(2);
-  CalibrationStreamer streamer(*model, windows, pool, true);
+  CalibrationStreamer streamer(*model, windows, pool, true, {.taps = TapType::kSingle});
   const HeadWeights head = HeadWeights::load(*model).value();
   const BlockWeights source = BlockWeights::load(*model, 0).value();
   BlockWeights weights = BlockWeights::load(*model, 0).value();
