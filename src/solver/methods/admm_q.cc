@@ -318,7 +318,7 @@ void judge_trials(Search* search) {
     }
     if (error.size() > 1) best.merge(strip_on_trials(given, trials, pick, 1.0F), points.view());
     const auto feedbacks = static_cast<double>(error.size());
-    search->products[static_cast<std::size_t>(s)] = 0.5 * feedbacks + std::min(feedbacks, 2.0);
+    search->products[static_cast<std::size_t>(s)] = 0.5 * (feedbacks + std::min(feedbacks, 2.0));
     auto& ranking = search->ranking[static_cast<std::size_t>(s)];
     ranking.assign(rows, std::vector<std::size_t>(trials.size(), 0));
     for (std::size_t i = 0; i < rows && !error.empty(); ++i) {
