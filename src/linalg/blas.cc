@@ -45,6 +45,35 @@ void syrk_lower(float alpha, View2<const float> a, float beta, View2<float> c) {
               dim(a.stride), beta, c.data, dim(c.stride));
 }
 
+void syrk_lower_of_rows(float alpha, View2<const float> a, float beta, View2<float> c) {
+  single_threaded();
+  COLDPRESS_CHECK(c.rows == c.cols && a.rows == c.rows);
+  if (c.rows == 0) return;
+  cblas_ssyrk(CblasRowMajor, CblasLower, CblasNoTrans, dim(c.rows), dim(a.cols), alpha, a.data,
+              dim(a.stride), beta, c.data, dim(c.stride));
+}
+
+void multiply_right(float alpha, View2<const float> l, View2<float> b) {
+  single_threaded();
+  COLDPRESS_CHECK(l.rows == l.cols && b.cols == l.rows);
+  cblas_strmm(CblasRowMajor, CblasRight, CblasLower, CblasNoTrans, CblasNonUnit, dim(b.rows),
+              dim(b.cols), alpha, l.data, dim(l.stride), b.data, dim(b.stride));
+}
+
+void solve_right_transposed(View2<const float> l, View2<float> b) {
+  single_threaded();
+  COLDPRESS_CHECK(l.rows == l.cols && b.cols == l.rows);
+  cblas_strsm(CblasRowMajor, CblasRight, CblasLower, CblasTrans, CblasNonUnit, dim(b.rows),
+              dim(b.cols), 1.0F, l.data, dim(l.stride), b.data, dim(b.stride));
+}
+
+void solve_left(View2<const float> l, View2<float> b) {
+  single_threaded();
+  COLDPRESS_CHECK(l.rows == l.cols && b.rows == l.rows);
+  cblas_strsm(CblasRowMajor, CblasLeft, CblasLower, CblasNoTrans, CblasNonUnit, dim(b.rows),
+              dim(b.cols), 1.0F, l.data, dim(l.stride), b.data, dim(b.stride));
+}
+
 void mirror_lower(View2<float> a) {
   constexpr int64_t kTile = 32;  // keeps both the rows read and the rows written in cache
   for (int64_t i0 = 0; i0 < a.rows; i0 += kTile) {

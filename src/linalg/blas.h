@@ -23,6 +23,15 @@ void gemm(Trans ta, Trans tb, float alpha, View2<const float> a, View2<const flo
 // Lower triangle of C (n, n) <- alpha A^T A + beta C, with A (t, n).
 void syrk_lower(float alpha, View2<const float> a, float beta, View2<float> c);
 
+// The same with A A^T, A (n, t).
+void syrk_lower_of_rows(float alpha, View2<const float> a, float beta, View2<float> c);
+
+// With lower triangular L, whose strict upper triangle is not read: B <- alpha B L, B <- B L^-T,
+// B <- L^-1 B.
+void multiply_right(float alpha, View2<const float> l, View2<float> b);
+void solve_right_transposed(View2<const float> l, View2<float> b);
+void solve_left(View2<const float> l, View2<float> b);
+
 // Copies the lower triangle of a square matrix onto its upper one.
 void mirror_lower(View2<float> a);
 

@@ -166,7 +166,7 @@ class Phases {
       Phase pose = with;
       pose.place = place + ", error propagation";
       pose.spillable[kSums] = sums;
-      pose.fixed += std::max(4 * h, h + shift) + strip;
+      pose.fixed += std::max(2 * h, h + shift) + strip;
       add(std::move(pose));
     }
     Phase solve = with;

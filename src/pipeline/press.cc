@@ -203,7 +203,7 @@ std::vector<SolvedLinear> solve(Run& run, const SolverMethod& method, const TapP
     if (solved.solution.energy > 0) {
       const Stopwatch watch(&run.report.seconds.bound);
       const double bits = job.planned->grid.bits + solved.solution.side_bits_per_weight();
-      solved.bound = relative_bound(job.w, *job.hessian, bits, solved.solution.energy);
+      solved.bound = relative_bound(job.w, *job.hessian, bits, solved.solution.energy, run.pool);
     }
     if (run.hooks.inspect) run.hooks.inspect(problems[k], report_of(place, job, solved));
     all.push_back(std::move(solved));

@@ -9,6 +9,7 @@
 
 #include "linalg/blas.h"
 #include "linalg/dot.h"
+#include "linalg/spd.h"
 #include "solver/strip.h"
 
 namespace coldpress {
@@ -29,12 +30,12 @@ void multiply(const MatrixF& a, const MatrixF& b, View2<float> c) {
 }
 
 // (H + l I)^-1, in place of H.
-std::optional<MatrixF> damped_inverse(MatrixF h) {
+std::optional<MatrixF> damped_inverse(MatrixF h, ThreadPool& pool) {
   double trace = 0;
   for (int64_t i = 0; i < h.rows(); ++i) trace += static_cast<double>(h(i, i));
   const auto damping = static_cast<float>(kDamping * trace / static_cast<double>(h.rows()));
   for (int64_t i = 0; i < h.rows(); ++i) h(i, i) += damping;
-  if (!invert_spd(h.view())) return std::nullopt;
+  if (!invert_spd(h.view(), pool)) return std::nullopt;
   return h;
 }
 
@@ -120,22 +121,19 @@ TargetShift::TargetShift(const TapSums& sums, double residual_scale, ThreadPool&
   if (!sums.drift.is_measured()) return;
   const std::array<Half, 2> halves = halves_of(sums);
   if (halves[0].tokens == 0 || halves[1].tokens == 0) return;
-  std::array<std::optional<MatrixF>, 3> inverses;  // of the halves, of all windows
-  pool.for_each(3, [&](int64_t task, int) {
-    const auto at = static_cast<std::size_t>(task);
-    inverses[at] = damped_inverse(at < 2 ? hessian_of(sums, at) : sums.gram.normalised());
-  });
-  if (!inverses[0] || !inverses[1] || !inverses[2]) return;
   Trial trial(halves[0].drift.rows());
   for (const std::size_t a : {0U, 1U}) {
-    try_on(halves[a], *inverses[a], halves[1 - a], hessian_of(sums, 1 - a), pool, trial);
-    inverses[a].reset();
+    const std::optional<MatrixF> inverse = damped_inverse(hessian_of(sums, a), pool);
+    if (!inverse) return;
+    try_on(halves[a], *inverse, halves[1 - a], hessian_of(sums, 1 - a), pool, trial);
   }
+  const std::optional<MatrixF> inverse = damped_inverse(sums.gram.normalised(), pool);
+  if (!inverse) return;
   shares_ = best_shares(trial);
   is_of_stream_ = sums.drift.is_of_stream;
   const double factor =
       1.0 / (static_cast<double>(sums.gram.tokens()) * (is_of_stream_ ? residual_scale : 1.0));
-  shift_ = regression(sums.drift, shares_, factor, *inverses[2], pool);
+  shift_ = regression(sums.drift, shares_, factor, *inverse, pool);
 }
 
 void TargetShift::apply(View2<float> w, ThreadPool& pool) const {

@@ -40,9 +40,10 @@ double rate_distortion_bound(View2<const float> w, const Spectrum& spectrum, dou
   return variance * distortion;
 }
 
-double relative_bound(View2<const float> w, TapHessian& hessian, double bits, double energy) {
-  return hessian.scale() * hessian.scale() * rate_distortion_bound(w, hessian.spectrum(), bits) /
-         energy;
+double relative_bound(View2<const float> w, TapHessian& hessian, double bits, double energy,
+                      ThreadPool& pool) {
+  return hessian.scale() * hessian.scale() *
+         rate_distortion_bound(w, hessian.spectrum(pool), bits) / energy;
 }
 
 }  // namespace coldpress

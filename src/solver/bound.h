@@ -11,6 +11,7 @@ namespace coldpress {
 double rate_distortion_bound(View2<const float> w, const Spectrum& spectrum, double bits);
 
 // The same as a share of `energy` = tr(W H W^T), which must be positive.
-double relative_bound(View2<const float> w, TapHessian& hessian, double bits, double energy);
+double relative_bound(View2<const float> w, TapHessian& hessian, double bits, double energy,
+                      ThreadPool& pool);
 
 }  // namespace coldpress

@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kProbes = 16;  // random vectors, multiplied together
 constexpr int64_t kSteps = 64;   // of Lanczos, at most; no reorthogonalisation: copies of an
                                  // eigenvalue that come of it share its weight
+constexpr int64_t kColumnsPerTask = 512;
 constexpr uint64_t kSeed = 1;
 
 // A residual this far below the matrix's own size is rounding: the Krylov space is exhausted.
@@ -46,7 +47,7 @@ double subtract(float* w, double alpha, const float* v, double beta, const float
   return std::sqrt(dot(w, w, n));
 }
 
-std::vector<Tridiagonal> lanczos(View2<const float> c, std::span<const float> d) {
+std::vector<Tridiagonal> lanczos(View2<const float> c, std::span<const float> d, ThreadPool& pool) {
   const int64_t n = c.rows;
   std::vector<Tridiagonal> all(static_cast<std::size_t>(kProbes));
   MatrixF v = random_signs(kProbes, n);
@@ -60,7 +61,12 @@ std::vector<Tridiagonal> lanczos(View2<const float> c, std::span<const float> d)
   };
   for (int64_t step = 0; step < std::min(kSteps, n); ++step) {
     times_d(v, &scaled);
-    gemm(Trans::kNo, Trans::kNo, 1.0F, scaled.view(), c, 0.0F, w.view());
+    pool.for_each((n + kColumnsPerTask - 1) / kColumnsPerTask, [&](int64_t task, int) {
+      const int64_t first = task * kColumnsPerTask;
+      const int64_t count = std::min(kColumnsPerTask, n - first);
+      gemm(Trans::kNo, Trans::kNo, 1.0F, scaled.view(), c.block(0, first, n, count), 0.0F,
+           w.view().block(0, first, kProbes, count));
+    });
     times_d(w, &w);
     for (int64_t p = 0; p < kProbes; ++p) {
       Tridiagonal& t = all[static_cast<std::size_t>(p)];
@@ -103,9 +109,9 @@ Spectrum exact_spectrum(View2<const float> c, std::span<const float> d) {
   return spectrum;
 }
 
-Spectrum estimated_spectrum(View2<const float> c, std::span<const float> d) {
+Spectrum estimated_spectrum(View2<const float> c, std::span<const float> d, ThreadPool& pool) {
   Spectrum spectrum;
-  for (Tridiagonal& t : lanczos(c, d)) {
+  for (Tridiagonal& t : lanczos(c, d, pool)) {
     t.beside.resize(t.diagonal.size());  // the last one leads out of the matrix
     const std::vector<double> shares = tridiagonal_eigenvalues(&t.diagonal, t.beside);
     if (shares.empty()) return {};

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/view.h"
+#include "parallel/thread_pool.h"
 
 namespace coldpress {
 
@@ -22,6 +23,6 @@ Spectrum exact_spectrum(View2<const float> c, std::span<const float> d);
 // values whose weighted sums of smooth functions are nearly those of all eigenvalues. Means of
 // logarithms come out within about 1 / sqrt(n) of a bit, less well where many eigenvalues are 0;
 // the largest value is one from below, within 1 %. The same result every time.
-Spectrum estimated_spectrum(View2<const float> c, std::span<const float> d);
+Spectrum estimated_spectrum(View2<const float> c, std::span<const float> d, ThreadPool& pool);
 
 }  // namespace coldpress

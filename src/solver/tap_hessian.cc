@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "linalg/blas.h"
+#include "linalg/spd.h"
 
 namespace coldpress {
 namespace {
@@ -70,14 +71,14 @@ Result<TapHessian> TapHessian::create(std::string name, View2<const float> h) {
   return t;
 }
 
-const GptqFactor* TapHessian::gptq_factor(int64_t unit) {
+const GptqFactor* TapHessian::gptq_factor(int64_t unit, ThreadPool& pool) {
   const std::lock_guard lock(*filling_);
   auto made = gptq_.find(unit);
-  if (made == gptq_.end()) made = gptq_.emplace(unit, make_gptq_factor(unit)).first;
+  if (made == gptq_.end()) made = gptq_.emplace(unit, make_gptq_factor(unit, pool)).first;
   return made->second.u.empty() ? nullptr : &made->second;
 }
 
-GptqFactor TapHessian::make_gptq_factor(int64_t unit) const {
+GptqFactor TapHessian::make_gptq_factor(int64_t unit, ThreadPool& pool) const {
   COLDPRESS_CHECK(n() % unit == 0);
   GptqFactor gptq;
   gptq.unit = unit;
@@ -104,7 +105,7 @@ GptqFactor TapHessian::make_gptq_factor(int64_t unit) const {
       }
       a(i, i) += gptq.added(d_[static_cast<std::size_t>(ci)]);
     }
-    if (!cholesky_lower(a.view()) || !invert_lower(a.view())) continue;
+    if (!cholesky_lower(a.view(), pool) || !invert_lower(a.view(), pool)) continue;
     std::reverse(a.data(), a.data() + a.size());  // J L J, in place: L may be large
     bool finite = true;
     for (int64_t i = 0; i < size; ++i) {
@@ -118,10 +119,10 @@ GptqFactor TapHessian::make_gptq_factor(int64_t unit) const {
   return gptq;
 }
 
-const Spectrum& TapHessian::spectrum() {
+const Spectrum& TapHessian::spectrum(ThreadPool& pool) {
   const std::lock_guard lock(*filling_);
   if (!spectrum_) {
-    spectrum_ = n() > kMostExact ? estimated_spectrum(correlation_.view(), d_)
+    spectrum_ = n() > kMostExact ? estimated_spectrum(correlation_.view(), d_, pool)
                                  : exact_spectrum(correlation_.view(), d_);
   }
   return *spectrum_;

@@ -6,7 +6,8 @@
 // This is exact, and it makes every solver insensitive to badly scaled columns. A dead column
 // (H_jj = 0) has d_j = 0, C_jj = 1 and no off-diagonal entries: it never influences f.
 //
-// Factor and spectrum are made on first use, once, whichever thread asks first.
+// Factor and spectrum are made on first use, once, whichever thread asks first, on the threads of
+// its pool.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +21,7 @@
 
 #include "base/status.h"
 #include "base/view.h"
+#include "parallel/thread_pool.h"
 #include "solver/spectrum.h"
 
 namespace coldpress {
@@ -57,13 +59,14 @@ class TapHessian {
 
   // Factor for error feedback; damping is 1 % of mean diag(H), raised tenfold until the Cholesky
   // factorisation succeeds. nullptr if it never does. `unit` divides n. Cached.
-  const GptqFactor* gptq_factor(int64_t unit = 1);
+  const GptqFactor* gptq_factor(int64_t unit, ThreadPool& pool);
 
   // Eigenvalues of H in units of scale()^2: estimated where there are many. Cached.
-  const Spectrum& spectrum();
+  const Spectrum& spectrum(ThreadPool& pool);
 
  private:
-  GptqFactor make_gptq_factor(int64_t unit) const;  // u empty: no damping was enough
+  // u empty: no damping was enough.
+  GptqFactor make_gptq_factor(int64_t unit, ThreadPool& pool) const;
 
   std::string name_;
   MatrixF correlation_;

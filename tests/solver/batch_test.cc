@@ -85,9 +85,9 @@ TEST(SolveBatch, ProblemsOfOneTapShareOneFactor) {
   Batch b = make_batch(2, 20, 32);
   ThreadPool pool(2);
   solve_batch(b.problems, **find_solver("gptq"), {}, pool);
-  const GptqFactor* factor = b.hessians[0].gptq_factor();
+  const GptqFactor* factor = b.hessians[0].gptq_factor(1, pool);
   ASSERT_NE(factor, nullptr);
-  EXPECT_EQ(factor, b.problems[1].hessian->gptq_factor());
+  EXPECT_EQ(factor, b.problems[1].hessian->gptq_factor(1, pool));
 }
 
 TEST(SolveBatch, EmptyAndSingle) {

@@ -36,7 +36,7 @@ TEST(RateDistortionBound, NoSolverIsBelowIt) {
   testing::Fixture f =
       testing::make_fixture(40, 64, testing::HessianKind::kCorrelated, 7, {.bits = 3});
   const double unit = f.hessian.scale() * f.hessian.scale();
-  const double bound = unit * rate_distortion_bound(f.w.view(), f.hessian.spectrum(), 3);
+  const double bound = unit * rate_distortion_bound(f.w.view(), f.hessian.spectrum(pool), 3);
   for (const SolverMethod* m : solver_table()) {
     EXPECT_GT(m->solve({f.w.view(), &f.hessian, &f.grid, {}}, {}, pool).error, bound) << m->name;
   }

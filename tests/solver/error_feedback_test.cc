@@ -16,7 +16,8 @@ void expect_errors_of(const GridOptions& options, int64_t columns = 64) {
   testing::Fixture f = testing::make_fixture(20, columns, HessianKind::kCorrelated, 4, options);
   const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
   const Strip strip(problem, 0, 20);
-  const GptqFactor* factor = f.hessian.gptq_factor(strip.tuple());
+  ThreadPool pool(1);
+  const GptqFactor* factor = f.hessian.gptq_factor(strip.tuple(), pool);
   ASSERT_NE(factor, nullptr);
   const Feedback feedback = error_feedback(strip, *factor);
   const std::vector<double> estimated = estimated_errors(strip, *factor, feedback);

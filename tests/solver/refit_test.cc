@@ -25,7 +25,8 @@ TEST(RefitScales, NeverRaisesTheErrorAndIsAMinimum) {
       testing::make_fixture(12, 64, HessianKind::kCorrelated, 4, {.bits = 3, .group = 16});
   const LayerProblem problem{f.w.view(), &f.hessian, &f.grid, {}};
   Strip strip(problem, 0, 12);
-  MatrixF q = error_feedback(strip, *f.hessian.gptq_factor()).q;
+  ThreadPool pool(1);
+  MatrixF q = error_feedback(strip, *f.hessian.gptq_factor(1, pool)).q;
   const double before = total_error(strip, q.view());
   refit_scales(&strip, q.view());
   const double after = total_error(strip, q.view());

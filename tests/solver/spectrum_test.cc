@@ -34,14 +34,16 @@ struct Both {
 Both spectra(int64_t n, HessianKind kind) {
   const MatrixF h = testing::random_hessian(n, kind, 3);
   const TapHessian tap = TapHessian::create("t", h.view()).value();
+  ThreadPool pool(2);
   return {exact_spectrum(tap.correlation(), tap.d()),
-          estimated_spectrum(tap.correlation(), tap.d())};
+          estimated_spectrum(tap.correlation(), tap.d(), pool)};
 }
 
 TEST(Spectrum, ExactMeanIsThatOfTheDiagonal) {
   const MatrixF h = testing::random_hessian(40, HessianKind::kCorrelated, 3);
   TapHessian tap = TapHessian::create("t", h.view()).value();
-  const double mean = mean_of(tap.spectrum()) * tap.scale() * tap.scale();
+  ThreadPool pool(1);
+  const double mean = mean_of(tap.spectrum(pool)) * tap.scale() * tap.scale();
   EXPECT_NEAR(mean, trace_of(h) / 40, 1e-4 * mean);
 }
 
@@ -70,9 +72,10 @@ TEST(Spectrum, EstimateGivesTheBoundOfCapturedLayersWithin3Percent) {
   std::vector<testing::CapturedProblem> problems = testing::captured_problems();
   if (problems.empty()) GTEST_SKIP() << testing::captured_path() << " is absent";
   for (testing::CapturedProblem& p : problems) {
-    const Spectrum estimated = estimated_spectrum(p.hessian.correlation(), p.hessian.d());
+    ThreadPool pool(1);
+    const Spectrum estimated = estimated_spectrum(p.hessian.correlation(), p.hessian.d(), pool);
     for (const double bits : {2.0, 4.0}) {
-      const double bound = rate_distortion_bound(p.w.view(), p.hessian.spectrum(), bits);
+      const double bound = rate_distortion_bound(p.w.view(), p.hessian.spectrum(pool), bits);
       const double ours = rate_distortion_bound(p.w.view(), estimated, bits);
       EXPECT_NEAR(ours, bound, 0.03 * bound) << p.name << " " << bits << " bits";
     }
@@ -104,7 +107,8 @@ TEST(Spectrum, WideTapsAreEstimated) {
   MatrixF h(kColumns, kColumns);
   for (int64_t j = 0; j < kColumns; ++j) h(j, j) = std::exp2(static_cast<float>(j % 8));
   TapHessian tap = TapHessian::create("t", h.view()).value();
-  const Spectrum& spectrum = tap.spectrum();
+  ThreadPool pool(2);
+  const Spectrum& spectrum = tap.spectrum(pool);
   EXPECT_NE(spectrum.value.size(), static_cast<std::size_t>(kColumns));
   // theta = 1 at a mean of 3.5 / 2 bits, where every eigenvalue is poured full.
   const MatrixF w = testing::random_weights(1, kColumns, 1);

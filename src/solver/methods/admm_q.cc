@@ -30,7 +30,7 @@
 #include <vector>
 
 #include "linalg/bf16.h"
-#include "linalg/blas.h"
+#include "linalg/spd.h"
 #include "solver/error_feedback.h"
 #include "solver/polish.h"
 #include "solver/refit.h"
@@ -157,7 +157,8 @@ struct Scratch {
 };
 
 // P for one rho; false if C + rho Omega is not numerically positive definite.
-bool penalty_inverse(const TapHessian& h, double rho, bool precondition, Bf16Left* out) {
+bool penalty_inverse(const TapHessian& h, double rho, bool precondition, ThreadPool& pool,
+                     Bf16Left* out) {
   const int64_t n = h.n();
   std::vector<float> weight(static_cast<std::size_t>(n), static_cast<float>(rho));
   if (!precondition) {
@@ -171,7 +172,7 @@ bool penalty_inverse(const TapHessian& h, double rho, bool precondition, Bf16Lef
     std::copy(h.correlation().row(i), h.correlation().row(i) + n, p.row(i));
     p(i, i) += weight[static_cast<std::size_t>(i)];
   }
-  if (!invert_spd(p.view())) return false;
+  if (!invert_spd(p.view(), pool)) return false;
   float largest = 0;
   for (int64_t i = 0; i < n; ++i) {
     float* row = p.row(i);
@@ -184,6 +185,13 @@ bool penalty_inverse(const TapHessian& h, double rho, bool precondition, Bf16Lef
   }
   *out = Bf16Left(std::move(p));
   return std::isfinite(largest);
+}
+
+// Whether one thread forms P before the others are done with a level's iterations; else all of them
+// do so afterwards. n^3 operations, at some 0.6 of SGEMM's rate, against 2 kPerLevel n^2 a row, at
+// up to twice that rate.
+bool fits_beside_strips(const LayerProblem& problem, int threads) {
+  return problem.w.cols * (threads - 1) <= 3 * problem.w.rows;
 }
 
 // The first rho: a share of the geometric mean of C's eigenvalues, which the factor's diagonal
@@ -382,7 +390,8 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor,
   const double entries = static_cast<double>(search->problem.w.rows) * static_cast<double>(n);
   Bf16Left p;
   Bf16Left p_next;
-  bool usable = penalty_inverse(h, rho, o.precondition, &p);
+  bool usable = penalty_inverse(h, rho, o.precondition, search->pool, &p);
+  const bool beside = fits_beside_strips(search->problem, search->pool.threads());
   double changed_share = 1;
   for (int level = 0; level < levels && usable && changed_share > 0; ++level) {
     const double next_rho = rho * (changed_share < kFewChanges ? growth * growth : growth);
@@ -390,12 +399,14 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor,
     const int here = std::min(kPerLevel, search->effort.iterations - level * kPerLevel);
     const bool move_scales =
         o.move_scales && search->effort.refit_rounds > 0 && level >= kFixedScaleLevels;
+    const bool forms_next = !last && growth > 1;
     bool next_usable = true;
     // Task 0 forms the next level's P while the strips use this one's.
     search->pool.for_each(count + 1, [&](int64_t task, int worker) {
       if (task == 0) {
-        if (!last && growth > 1)
-          next_usable = penalty_inverse(h, next_rho, o.precondition, &p_next);
+        if (!forms_next || !beside) return;
+        ThreadPool own(1);
+        next_usable = penalty_inverse(h, next_rho, o.precondition, own, &p_next);
         return;
       }
       StripState& state = states[static_cast<std::size_t>(task - 1)];
@@ -403,6 +414,9 @@ void run_admm(Search* search, std::vector<StripState> states, double rho_factor,
       const auto rescale = static_cast<float>(rho / next_rho);
       for (int64_t at = 0; at < state.u.size(); ++at) state.u.data()[at] *= rescale;
     });
+    if (forms_next && !beside) {
+      next_usable = penalty_inverse(h, next_rho, o.precondition, search->pool, &p_next);
+    }
     int64_t changed = 0;
     for (const StripState& state : states) changed += state.changed;
     changed_share = static_cast<double>(changed) / entries;
@@ -434,7 +448,7 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
                 options,
                 kEfforts[static_cast<std::size_t>(std::clamp(options.effort, 1, 5) - 1)],
                 options.local_search >= 0 ? options.local_search : kLocalSearch,
-                problem.hessian->gptq_factor(problem.grid->tuple()),
+                problem.hessian->gptq_factor(problem.grid->tuple(), pool),
                 pool,
                 {},
                 {},

@@ -22,7 +22,7 @@ constexpr int kFallbackSweeps = 10;
 
 LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, ThreadPool& pool) {
   LayerSolution solution = start_solution(problem);
-  const GptqFactor* factor = problem.hessian->gptq_factor(problem.grid->tuple());
+  const GptqFactor* factor = problem.hessian->gptq_factor(problem.grid->tuple(), pool);
   if (factor == nullptr) {
     solution.outcome.fallback =
         "H could not be factorised even with 100 % damping; coordinate descent instead";

@@ -15,7 +15,7 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
   if (outlier_count(options, problem.w.rows, problem.w.cols) == 0) {
     return (*find_solver("gptq"))->solve(problem, options, pool);
   }
-  const GptqFactor* factor = problem.hessian->gptq_factor();
+  const GptqFactor* factor = problem.hessian->gptq_factor(1, pool);
   std::vector<OutlierStrip> strips = outlier_strips(problem);
   choose_support(options, factor, &strips, pool);
   const QuantGrid grid =

@@ -47,7 +47,7 @@ LayerSolution solve(const LayerProblem& problem, const SolverOptions& options, T
   if (outlier_count(options, problem.w.rows, problem.w.cols) == 0) {
     return method_named("quantease").solve(problem, options, pool);
   }
-  const GptqFactor* factor = problem.hessian->gptq_factor();
+  const GptqFactor* factor = problem.hessian->gptq_factor(1, pool);
   const bool moves_scales = options.move_scales && options.effort >= 2;
   const int alternations = options.iterations > 0 ? options.iterations : kAlternations;
   const bool iterative = options.outlier_selector == OutlierSelector::kIterative;

@@ -76,7 +76,7 @@ void reshape_rows(double alpha, View2<const float> h, float largest_eigenvalue, 
 void reshape(View2<float> w, TapHessian& hessian, const TransformStep& step, ThreadPool& pool) {
   const double alpha = step.setting.empty() ? kDefaultAlpha : *number_setting(step, 0, 1);
   // An estimate from below is good enough: steps converge up to twice as long as 1 / largest.
-  const auto largest = static_cast<float>(hessian.spectrum().largest());
+  const auto largest = static_cast<float>(hessian.spectrum(pool).largest());
   if (!(largest > 0)) return;
   // H in the spectrum's unit.
   const std::vector<float>& d = hessian.d();
