@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/memory.h"
 #include "calibration/streamer.h"
 #include "pipeline/press.h"
 #include "pipeline/press_head.h"
@@ -104,6 +105,7 @@ Result<RunReport> run_plan(const Model& model, const Plan& plan, GramSource& gra
       if (hooks.work != nullptr && run.comm.size() == 1 && block >= run.first_block) {
         COLDPRESS_RETURN_IF_ERROR(hooks.work->save(grams, block));
       }
+      trim_heap();  // else it grows from block to block, by the holes between what is still in use
     }
     COLDPRESS_RETURN_IF_ERROR(press_head(run, model, grams));
     if (run.journal != nullptr) COLDPRESS_RETURN_IF_ERROR(run.journal->flush());

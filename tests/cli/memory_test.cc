@@ -101,6 +101,40 @@ TEST_F(WideLayer, RefusesACeilingThatCannotBeKept) {
                  {"--max-ram 20M", "--no-propagate"});
 }
 
+// What blocks leave behind in the C library's heap would add up to more than what is planned.
+TEST(DeepModel, HoldsNoMoreThanPlannedToItsLastBlock) {
+  const WorkFolder work;
+  const CommandResult made =
+      run_command({COLDPRESS_SOURCE_DIR "/benchmarks/make_synthetic", work / "model", "--hidden",
+                   "384", "--ffn", "1024", "--layers", "40", "--heads", "6", "--kv-heads", "2",
+                   "--vocab", "1000", "--windows", "16", "--seqlen", "64"});
+  if (made.exit_code == 127) GTEST_SKIP() << "no python3";
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const Json run = parsed(run_coldpress({"quantize",
+                                         work / "model",
+                                         "--bits",
+                                         "3",
+                                         "--group",
+                                         "64",
+                                         "--method",
+                                         "rtn",
+                                         "--no-propagate",
+                                         "--calibration",
+                                         work / "model/calibration.jsonl",
+                                         "--samples",
+                                         "16",
+                                         "--seqlen",
+                                         "64",
+                                         "--threads",
+                                         "1",
+                                         "--json",
+                                         "-o",
+                                         work / "out"}));
+  if (!kMemoryIsOurs) return;
+  EXPECT_LT(run["peak_rss_bytes"].get<int64_t>(),
+            run["memory"]["predicted_peak_bytes"].get<int64_t>());
+}
+
 TEST(MaxRam, TakesSizesWithFractionsAndRefusesOthers) {
   const TempFolder folder;
   write_tiny_model(folder / "model");
