@@ -105,7 +105,8 @@ Result<SolvedLayer> solve_layer(View2<const float> w, View2<const float> h,
   layer.error = error;
   layer.rtn_error = rtn_error;
   layer.bits_per_weight = kind->bits_per_weight(recipe.grid, w.cols) + side_bits;
-  if (energy > 0) layer.bound = relative_bound(w, hessian, recipe.grid.bits + side_bits, energy, pool);
+  if (energy > 0)
+    layer.bound = relative_bound(w, hessian, recipe.grid.bits + side_bits, energy, pool);
   return layer;
 }
 
