@@ -79,7 +79,8 @@ Measurement measure(const SolverMethod& method, const SolverOptions& options, co
     const double unit = p.hessian.scale() * p.hessian.scale();
     const double bound =
         solution.energy > 0
-            ? unit * rate_distortion_bound(p.w.view(), p.hessian.spectrum(bench->pool), s.grid.bits) /
+            ? unit *
+                  rate_distortion_bound(p.w.view(), p.hessian.spectrum(bench->pool), s.grid.bits) /
                   solution.energy
             : 0;
     bounds += bound;
