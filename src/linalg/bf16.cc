@@ -127,23 +127,18 @@ void multiply_packed(const uint32_t* a, const uint32_t* b, int64_t pairs, bool a
   }
 }
 
-// `is_k_first`: k is counted by the operand's rows.
-void pack(bool is_k_first, View2<const float> a, int64_t width, uint32_t* out) {
-  if (is_k_first) {
-    pack_rows(a, width, out);
-  } else {
-    pack_columns(a, width, out);
-  }
-}
-
-// In `room`, which grows to what it takes.
+// In `room`, which grows to what it takes. `is_k_first`: k is counted by the operand's rows.
 const uint32_t* packed(bool is_k_first, View2<const float> a, int64_t width,
                        std::vector<uint32_t>* room) {
   const int64_t k = is_k_first ? a.rows : a.cols;
   const int64_t others = is_k_first ? a.cols : a.rows;
   const auto size = static_cast<std::size_t>(pairs_of(k) * padded(others, width));
   if (room->size() < size) room->resize(size);
-  pack(is_k_first, a, width, room->data());
+  if (is_k_first) {
+    pack_rows(a, width, room->data());
+  } else {
+    pack_columns(a, width, room->data());
+  }
   return room->data();
 }
 
@@ -164,7 +159,7 @@ void gemm_bf16(Trans ta, Trans tb, View2<const float> a, View2<const float> b, b
 
 Bf16Left::Bf16Left(MatrixF transposed) : rows_(transposed.cols()), cols_(transposed.rows()) {
   packed_ = Matrix<uint32_t>(padded(rows_, kRows), pairs_of(cols_));
-  pack(true, transposed.view(), kRows, packed_.data());
+  pack_rows(transposed.view(), kRows, packed_.data());
 }
 
 void Bf16Left::multiply(View2<const float> b, View2<float> c, Bf16Scratch* scratch) const {

@@ -19,6 +19,17 @@ int dim(int64_t n) {
   return static_cast<int>(n);
 }
 
+// Lower triangle of C <- alpha A^T A + beta C, or, without `trans`, alpha A A^T + beta C.
+void syrk(CBLAS_TRANSPOSE trans, float alpha, View2<const float> a, float beta, View2<float> c) {
+  single_threaded();
+  const int64_t n = trans == CblasTrans ? a.cols : a.rows;
+  const int64_t depth = trans == CblasTrans ? a.rows : a.cols;
+  COLDPRESS_CHECK(c.rows == c.cols && n == c.rows);
+  if (n == 0) return;
+  cblas_ssyrk(CblasRowMajor, CblasLower, trans, dim(n), dim(depth), alpha, a.data, dim(a.stride),
+              beta, c.data, dim(c.stride));
+}
+
 }  // namespace
 
 std::string blas_kernels() { return openblas_get_corename(); }
@@ -38,19 +49,11 @@ void gemm(Trans ta, Trans tb, float alpha, View2<const float> a, View2<const flo
 }
 
 void syrk_lower(float alpha, View2<const float> a, float beta, View2<float> c) {
-  single_threaded();
-  COLDPRESS_CHECK(c.rows == c.cols && a.cols == c.rows);
-  if (c.rows == 0) return;
-  cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, dim(c.rows), dim(a.rows), alpha, a.data,
-              dim(a.stride), beta, c.data, dim(c.stride));
+  syrk(CblasTrans, alpha, a, beta, c);
 }
 
 void syrk_lower_of_rows(float alpha, View2<const float> a, float beta, View2<float> c) {
-  single_threaded();
-  COLDPRESS_CHECK(c.rows == c.cols && a.rows == c.rows);
-  if (c.rows == 0) return;
-  cblas_ssyrk(CblasRowMajor, CblasLower, CblasNoTrans, dim(c.rows), dim(a.cols), alpha, a.data,
-              dim(a.stride), beta, c.data, dim(c.stride));
+  syrk(CblasNoTrans, alpha, a, beta, c);
 }
 
 void multiply_right(float alpha, View2<const float> l, View2<float> b) {

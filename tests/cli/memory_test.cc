@@ -38,14 +38,25 @@ Json parsed(const CommandResult& result) {
 // AddressSanitizer keeps freed memory for a while, so what it holds says nothing of the program.
 constexpr bool kMemoryIsOurs = !kAddressSanitizer;
 
+// A checkpoint of random weights with two key heads.
+CommandResult make_synthetic(const fs::path& model, const std::vector<std::string>& sizes) {
+  std::vector<std::string> words = {COLDPRESS_SOURCE_DIR "/benchmarks/make_synthetic",
+                                    model,
+                                    "--kv-heads",
+                                    "2",
+                                    "--vocab",
+                                    "1000"};
+  words.insert(words.end(), sizes.begin(), sizes.end());
+  return run_command(words);
+}
+
 // One wide layer: its sums weigh more than all else.
 class WideLayer : public testing::Test {
  protected:
   void SetUp() override {
     const CommandResult made =
-        run_command({COLDPRESS_SOURCE_DIR "/benchmarks/make_synthetic", work_ / "model", "--hidden",
-                     "256", "--ffn", "1536", "--layers", "1", "--heads", "4", "--kv-heads", "2",
-                     "--vocab", "1000", "--windows", "72", "--seqlen", "128"});
+        make_synthetic(work_ / "model", {"--hidden", "256", "--ffn", "1536", "--layers", "1",
+                                         "--heads", "4", "--windows", "72", "--seqlen", "128"});
     if (made.exit_code == 127) GTEST_SKIP() << "no python3";
     ASSERT_EQ(made.exit_code, 0) << made.err;
   }
@@ -105,9 +116,8 @@ TEST_F(WideLayer, RefusesACeilingThatCannotBeKept) {
 TEST(DeepModel, HoldsNoMoreThanPlannedToItsLastBlock) {
   const WorkFolder work;
   const CommandResult made =
-      run_command({COLDPRESS_SOURCE_DIR "/benchmarks/make_synthetic", work / "model", "--hidden",
-                   "384", "--ffn", "1024", "--layers", "40", "--heads", "6", "--kv-heads", "2",
-                   "--vocab", "1000", "--windows", "16", "--seqlen", "64"});
+      make_synthetic(work / "model", {"--hidden", "384", "--ffn", "1024", "--layers", "40",
+                                      "--heads", "6", "--windows", "16", "--seqlen", "64"});
   if (made.exit_code == 127) GTEST_SKIP() << "no python3";
   ASSERT_EQ(made.exit_code, 0) << made.err;
   const Json run = parsed(run_coldpress({"quantize",

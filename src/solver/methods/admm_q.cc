@@ -27,6 +27,7 @@
 #include <array>
 #include <cmath>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "linalg/bf16.h"
